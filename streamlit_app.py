@@ -1,0 +1,15 @@
+"""The app's entry: `streamlit run streamlit_app.py`. Page settings and navigation, nothing else."""
+
+import streamlit as st
+
+st.set_page_config(page_title="CIFAR-10 lab", page_icon="🔬", layout="wide")
+
+page = st.navigation(
+    [
+        st.Page("pages/classify.py", title="Classify", icon=":material/image_search:", default=True),
+        st.Page("pages/blend.py", title="Blend", icon=":material/gradient:"),
+        st.Page("pages/train.py", title="Train", icon=":material/model_training:"),
+    ],
+    position="top",
+)
+page.run()

@@ -1,0 +1,156 @@
+"""A real server and a real browser: `server` is one app for the session, `page` a fresh visitor of it.
+
+Both skip with a reason where Chromium or Playwright isn't at hand.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
+BROWSER_ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@dataclass
+class Server:
+    """A running app: where it answers, its directories, its log."""
+
+    url: str
+    runs: Path
+    cache: Path
+    log: Path
+    process: subprocess.Popen
+
+    def stop(self) -> None:
+        """End the server as a person at the keyboard would, and wait until it's gone."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(timeout=10)
+
+
+def start_server(directory: Path, **environment: str) -> Server:
+    """Start the app on a free port with its own runs and cache; return it once it's healthy."""
+    directory.mkdir(parents=True, exist_ok=True)
+    runs, cache, log = directory / "runs", directory / "cache", directory / "server.log"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    env = {**os.environ, "CIFAR_LAB_RUNS": str(runs), "CIFAR_LAB_CACHE": str(cache), **environment}
+    with open(log, "ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "streamlit", "run", str(ROOT / "streamlit_app.py"), f"--server.port={port}",
+             "--server.address=127.0.0.1", "--server.headless=true"],
+            cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
+    server = Server(f"http://127.0.0.1:{port}", runs, cache, log, process)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{server.url}/_stcore/health", timeout=2) as reply:
+            if reply.status == 200:
+                return server
+        time.sleep(0.1)
+    server.stop()
+    raise AssertionError(f"the server did not start:\n{log.read_text(errors='replace')[-4000:]}")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """One real app for all browser tests, with temporary runs and cache directories."""
+    app = start_server(tmp_path_factory.mktemp("app"))
+    yield app
+    app.stop()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium, found on the machine: nothing is downloaded."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright isn't installed")
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if executable is None:
+        pytest.skip("no Chromium on this machine")
+    with playwright.sync_playwright() as pw:
+        chromium = pw.chromium.launch(executable_path=executable, headless=True, args=BROWSER_ARGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def new_page(browser, server):
+    """A function that opens another visitor's page; at the end no page may have asked another host for anything."""
+    contexts, strangers = [], []
+
+    def open_page(**options):
+        options.setdefault("viewport", {"width": 1280, "height": 900})
+        context = browser.new_context(**options)
+        context.set_default_timeout(30_000)
+        contexts.append(context)
+        page = context.new_page()
+
+        def note(request):
+            if not request.url.startswith((server.url, server.url.replace("http", "ws", 1), "data:", "blob:")):
+                strangers.append(request.url)
+
+        page.on("request", note)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not strangers, f"the app asked other hosts: {strangers}"
+
+
+@pytest.fixture
+def page(new_page):
+    """A fresh visitor at desktop width."""
+    return new_page()
+
+
+@pytest.fixture(scope="session")
+def wait_idle():
+    """A function that waits until the page's script has finished and nothing is being redrawn."""
+
+    def wait(page, timeout=30_000):
+        page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=timeout)
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def drop_files():
+    """A function that drops files or folders onto an element as a person's mouse does (trusted events)."""
+
+    def drop(page, paths, *, target="[data-testid=stFileUploaderDropzone]"):
+        element = page.locator(target).first
+        element.scroll_into_view_if_needed()
+        box = element.bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        cdp = page.context.new_cdp_session(page)
+        data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            cdp.send("Input.dispatchDragEvent", {"type": kind, "x": x, "y": y, "data": data})
+
+    return drop
