@@ -1,0 +1,195 @@
+"""`runs`: list training runs and control them while they train, from any terminal on the same machine."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+import click
+
+from cifar_model import runs as api
+from cifar_model.errors import RunError
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+_name = click.argument("name")
+
+
+@click.group(invoke_without_command=True)
+@_as_json
+@click.pass_context
+def runs(context: click.Context, as_json: bool) -> None:
+    """List training runs; show, follow and control one."""
+    if context.invoked_subcommand:
+        return
+    found = api.list_runs()
+    if as_json:
+        click.echo(json.dumps([_plain(run) for run in found], indent=2))
+    elif not found:
+        click.echo(f"No runs yet in {api.runs_dir()}. Start one: python -m cifar_model train --recipe quick")
+    else:
+        rows = [("NAME", "STATE", "EPOCH", "VALIDATION", "STARTED"), *map(_row, found)]
+        widths = [max(len(row[column]) for row in rows) for column in range(5)]
+        for row in rows:
+            click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@runs.command()
+@_name
+@_as_json
+def show(name: str, as_json: bool) -> None:
+    """Settings, state and results of a run."""
+    run = api.read_run(name)
+    if as_json:
+        return click.echo(json.dumps(_plain(run), indent=2))
+    click.echo(f"{run.name}: {run.state}" + (f" ({run.message})" if run.message else ""))
+    if run.state == "queued":
+        click.echo(f"waits for: {', '.join(other.name for other in api.ahead_of(name)) or 'its turn'}")
+    click.echo(f"directory: {run.path}")
+    click.echo(f"command:   {run.command}")
+    click.echo("settings:  " + ", ".join(f"{key} {value}" for key, value in run.settings.items()))
+    if run.is_live and run.progress:
+        click.echo(_progress_line(run.progress))
+    for row in run.history.to_dict("records"):
+        click.echo(_epoch_line(row))
+
+
+@runs.command()
+@_name
+@_as_json
+def follow(name: str, as_json: bool) -> None:
+    """Print a run's progress as it happens, until it ends (Ctrl-C leaves it running)."""
+    terminal, open_line, state = sys.stdout.isatty() and not as_json, False, "?"
+    try:
+        for kind, item in api.follow(name):
+            if as_json:
+                click.echo(json.dumps({"kind": kind, **item}))
+            elif kind == "progress" and terminal:
+                click.echo("\r\x1b[K" + _progress_line(item), nl=False)
+                open_line = True
+            else:
+                line = {"progress": _progress_line, "epoch": _epoch_line, "state": _state_line}[kind](item)
+                click.echo(("\r\x1b[K" if open_line else "") + line)
+                open_line = False
+            sys.stdout.flush()
+            state = item["state"] if kind == "state" else state
+    except KeyboardInterrupt:
+        click.echo(f"\n{name} goes on without you.", err=True)
+        return
+    if state in ("failed", "interrupted"):
+        raise RunError(f"The run {name!r} {'failed' if state == 'failed' else 'was interrupted'}.")
+
+
+@runs.command()
+@_name
+@_as_json
+def pause(name: str, as_json: bool) -> None:
+    """Hold a run where it is; it keeps its memory and goes on with `runs resume`."""
+    _ask(name, "pause", as_json)
+
+
+@runs.command()
+@_name
+@click.option("--queue", is_flag=True, help="Wait for a turn if others train.")
+@_as_json
+def resume(name: str, queue: bool, as_json: bool) -> None:
+    """Go on with a paused, stopped or interrupted run."""
+    if api.read_run(name).is_live:
+        return _ask(name, "resume", as_json)
+    api.resume_run(name, queue=queue)
+    _said(name, "resume", True, f"{name} goes on from its last finished epoch.", as_json)
+
+
+@runs.command()
+@_name
+@_as_json
+def stop(name: str, as_json: bool) -> None:
+    """End a run, keeping its best model so far."""
+    _ask(name, "stop", as_json)
+
+
+@runs.command("set-lr")
+@_name
+@click.argument("rate", type=float)
+@_as_json
+def set_lr(name: str, rate: float, as_json: bool) -> None:
+    """Change the learning rate of a run while it trains."""
+    _ask(name, "set-lr", as_json, rate)
+
+
+@runs.command()
+@_name
+@click.argument("new")
+@_as_json
+def rename(name: str, new: str, as_json: bool) -> None:
+    """Give a run that isn't training another name."""
+    api.rename(name, new)
+    _said(new, "rename", True, f"{name} is now {new}.", as_json)
+
+
+@runs.command()
+@_name
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@_as_json
+def delete(name: str, yes: bool, as_json: bool) -> None:
+    """Delete a run that isn't training, with its models, for good."""
+    run = api.read_run(name)
+    if not yes:
+        click.confirm(f"Delete {run.path} for good?", abort=True)
+    api.delete(name)
+    _said(name, "delete", True, f"{name} is deleted.", as_json)
+
+
+def _ask(name: str, action: str, as_json: bool, value: float | None = None) -> None:
+    taken = api.request(name, action, value, wait=3)
+    state = "done" if taken else "asked; it will be taken up after the step under way"
+    _said(name, action, taken, f"{action} {name}: {state}.", as_json)
+
+
+def _said(name: str, action: str, done: bool, sentence: str, as_json: bool) -> None:
+    click.echo(json.dumps({"run": name, "action": action, "done": done}) if as_json else sentence)
+
+
+def _plain(run: api.RunInfo) -> dict[str, Any]:
+    return {
+        "name": run.name,
+        "path": str(run.path),
+        "state": run.state,
+        "message": run.message,
+        "created": run.created,
+        "command": run.command,
+        "settings": run.settings,
+        "status": run.status,
+        "progress": run.progress,
+        "history": json.loads(run.history.to_json(orient="records")),
+    }
+
+
+def _row(run: api.RunInfo) -> tuple[str, ...]:
+    epochs = run.settings.get("epochs", "?")
+    history = run.history
+    best = f"{history['val_accuracy'].max():.1%}" if len(history) else ""
+    started = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.created))
+    return run.name, run.state, f"{run.status.get('epoch', 0)}/{epochs}", best, started
+
+
+def _progress_line(record: dict[str, Any]) -> str:
+    return (
+        f"epoch {record['epoch']}/{record['epochs']}  step {record['step']}/{record['steps']}  "
+        f"loss {record['loss']:.4f}  accuracy {record['accuracy']:.1%}  "
+        f"{record['images_per_second']:.0f} images/s  {record['seconds_left']:.0f} s left"
+    )
+
+
+def _epoch_line(row: dict[str, Any]) -> str:
+    return (
+        f"epoch {row['epoch']:.0f} done  loss {row['loss']:.4f}  accuracy {row['accuracy']:.1%}  "
+        f"validation loss {row['val_loss']:.4f}  validation accuracy {row['val_accuracy']:.1%}  "
+        f"learning rate {row['learning_rate']:.2g}  {row['images_per_second']:.0f} images/s  "
+        f"{row['seconds']:.1f} s"
+    )
+
+
+def _state_line(status: dict[str, Any]) -> str:
+    return f"{status['state']}" + (f": {status['message']}" if status.get("message") else "")
