@@ -1,0 +1,250 @@
+"""Mixes of two pictures at a ratio, and what a classifier believes on the way from one to the other."""
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+
+from .classes import CLASS_NAMES, IMAGE_SIZE
+from .errors import ImageError, SettingsError
+
+# The ways to mix, each explained in one line. `ratio` is always the share of the first picture.
+MODES: dict[str, str] = {
+    "average": "Each stored pixel value is the weighted mean of the two, like two slides laid over each other.",
+    "linear": "The weighted mean of the light itself, as from two projectors on one screen: mid-tones come out "
+    "brighter.",
+    "halves": "A vertical cut: the left part, as wide as its share, is the first picture; the rest the second.",
+    "checkerboard": "A board of 4×4-pixel cells: as many as its share show the first picture, evenly spread.",
+    "frequencies": "The first picture's coarse shapes with the second's fine detail: the larger the share, the "
+    "finer the detail that is the first's.",
+}
+
+_CELL = 4  # pixels a side of a checkerboard cell: 8×8 cells on a 32×32 picture
+
+
+def blend(a: np.ndarray, b: np.ndarray, ratio: float, *, mode: str = "average") -> np.ndarray:
+    """Mix two pictures.
+
+    Parameters
+    ----------
+    a, b : uint8 arrays (32, 32, 3), RGB, 0–255
+    ratio : share of `a`, 0 to 1: 0.4 is 40 % of `a` and 60 % of `b`; at 1 the mix is exactly `a`, at 0 `b`
+    mode : a key of `MODES`
+
+    Returns
+    -------
+    uint8 array (32, 32, 3)
+
+    Raises
+    ------
+    SettingsError
+        A ratio that is not a number from 0 to 1, or an unknown mode.
+    ImageError
+        A picture of another shape or type.
+    """
+    return _blend(a, b, np.array([_checked_ratio(ratio)]), mode)[0]
+
+
+def sweep(a: np.ndarray, b: np.ndarray, *, mode: str = "average", steps: int = 101) -> np.ndarray:
+    """All mixes from none of `a` to all of it: frame i is `blend(a, b, i / (steps - 1))`.
+
+    Returns
+    -------
+    uint8 array (steps, 32, 32, 3); the first frame is `b`, the last `a`
+
+    Raises
+    ------
+    SettingsError
+        Fewer than 2 or more than 10,001 steps; otherwise as `blend`.
+    """
+    if not 2 <= steps <= 10_001:
+        raise SettingsError(f"A sweep takes 2 to 10,001 steps. Received: steps={steps!r}.")
+    return _blend(a, b, np.arange(steps) / (steps - 1), mode)
+
+
+def _checked_ratio(ratio: float) -> float:
+    try:
+        number = float(ratio)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not 0 <= number <= 1:
+        raise SettingsError(f"The ratio, the first picture's share, goes from 0 to 1. Received: {ratio!r}.")
+    return number
+
+
+def _check_picture(name: str, picture: np.ndarray) -> None:
+    shape, dtype = getattr(picture, "shape", None), getattr(picture, "dtype", None)
+    if shape != (IMAGE_SIZE, IMAGE_SIZE, 3) or dtype != np.uint8:
+        raise ImageError(
+            f"Picture {name} to be mixed must be a uint8 array of shape (32, 32, 3). Received: "
+            f"{type(picture).__name__}, shape {shape}, type {dtype}. "
+            "Read it with cifar_model.images.load_image."
+        )
+
+
+def _blend(a: np.ndarray, b: np.ndarray, ratios: np.ndarray, mode: str) -> np.ndarray:
+    """Mixes at `ratios` (n,) → uint8 (n, 32, 32, 3)."""
+    if mode not in MODES:
+        raise SettingsError(f"There is no way to mix called {mode!r}. Choose one of: {', '.join(MODES)}.")
+    _check_picture("a", a)
+    _check_picture("b", b)
+    return _MIXERS[mode](a, b, ratios[:, None, None, None])
+
+
+def _round(values: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+def _average(a: np.ndarray, b: np.ndarray, ratio: np.ndarray) -> np.ndarray:
+    return _round(ratio * a + (1 - ratio) * b)
+
+
+def _srgb_to_linear(values: np.ndarray) -> np.ndarray:
+    """Stored sRGB values, 0 to 1 → light, 0 to 1 (IEC 61966-2-1)."""
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def _linear_to_srgb(light: np.ndarray) -> np.ndarray:
+    """Light, 0 to 1 → stored sRGB values, 0 to 1 (IEC 61966-2-1)."""
+    return np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+def _linear(a: np.ndarray, b: np.ndarray, ratio: np.ndarray) -> np.ndarray:
+    light = ratio * _srgb_to_linear(a / 255) + (1 - ratio) * _srgb_to_linear(b / 255)
+    return _round(_linear_to_srgb(light) * 255)
+
+
+def _halves(a: np.ndarray, b: np.ndarray, ratio: np.ndarray) -> np.ndarray:
+    column = np.arange(IMAGE_SIZE)[:, None]
+    return np.where(column < np.rint(ratio * IMAGE_SIZE), a, b)
+
+
+def _bayer(size: int) -> np.ndarray:
+    """Bayer's index matrix (1973): 0 … size²-1, each prefix spread evenly; size is a power of two."""
+    if size == 1:
+        return np.zeros((1, 1), int)
+    quarter = 4 * _bayer(size // 2)
+    return np.block([[quarter, quarter + 2], [quarter + 3, quarter + 1]])
+
+
+def _checkerboard(a: np.ndarray, b: np.ndarray, ratio: np.ndarray) -> np.ndarray:
+    # Cells turn to `a` in a fixed order, so a larger share keeps all that a smaller one showed.
+    order = np.kron(_bayer(IMAGE_SIZE // _CELL), np.ones((_CELL, _CELL), int))[:, :, None]
+    return np.where(order < np.rint(ratio * (IMAGE_SIZE // _CELL) ** 2), a, b)
+
+
+def _frequencies(a: np.ndarray, b: np.ndarray, ratio: np.ndarray) -> np.ndarray:
+    """Hybrid images (Oliva, Torralba & Schyns 2006): `a` through a Gaussian low pass, plus what it takes from `b`.
+
+    The ratio moves the cut-off (where the gain is ½) along the whole frequency axis: ratio / (1 - ratio) · 4 cycles
+    a picture, so 0 at ratio 0, 4 at ½, infinite at 1. The filter works on the cosine transform (DCT-II), whose
+    mirrored continuation keeps the borders clean.
+    """
+    k = np.arange(IMAGE_SIZE)
+    basis = np.cos(np.pi * (2 * k + 1) * k[:, None] / (2 * IMAGE_SIZE)) * np.sqrt(2 / IMAGE_SIZE)
+    basis[0] /= np.sqrt(2)  # orthonormal; row k is k / 2 cycles a picture
+    # A quarter of a cycle is added in quadrature, so that the mean colour fades in too instead of jumping.
+    squared = (k[:, None] ** 2 + k**2 + 0.25)[:, :, None] / 4
+    with np.errstate(divide="ignore", over="ignore"):
+        cutoff = 4 * ratio / (1 - ratio)
+        gain = np.exp(-np.log(2) * squared / cutoff**2)
+    spectrum = np.einsum("ki,lj,ijc->klc", basis, basis, a.astype(float) - b)
+    return _round(b + np.einsum("ki,lj,nklc->nijc", basis, basis, gain * spectrum, optimize=True))
+
+
+_MIXERS = {
+    "average": _average,
+    "linear": _linear,
+    "halves": _halves,
+    "checkerboard": _checkerboard,
+    "frequencies": _frequencies,
+}
+
+
+class WinnerChange(NamedTuple):
+    """From this share of the first picture on, class `after` leads where class `before` led (indexes)."""
+
+    ratio: float
+    before: int
+    after: int
+
+
+def _checked_probabilities(probabilities: np.ndarray) -> np.ndarray:
+    probabilities = np.asarray(probabilities, float)
+    if probabilities.ndim != 2 or probabilities.shape[1] != len(CLASS_NAMES) or len(probabilities) < 2:
+        raise ValueError(f"Expected probabilities of shape (steps ≥ 2, 10). Received: {probabilities.shape}.")
+    return probabilities
+
+
+def winner_changes(probabilities: np.ndarray) -> list[WinnerChange]:
+    """Where the leading class changes as the first picture's share goes from 0 to 1.
+
+    Parameters
+    ----------
+    probabilities : float array (steps, 10), answers along a `sweep`: rows = ratios 0 … 1, columns = classes
+
+    Returns
+    -------
+    list of WinnerChange(ratio, before, after), by rising ratio; third classes on the way are listed too
+    """
+    probabilities = _checked_probabilities(probabilities)
+    winners = probabilities.argmax(axis=1)
+    last = len(winners) - 1
+    return [
+        WinnerChange(i / last, int(before), int(after))
+        for i, (before, after) in enumerate(itertools.pairwise(winners), start=1)
+        if before != after
+    ]
+
+
+def describe_changes(probabilities: np.ndarray) -> str:
+    """One sentence on where the leading class changes: "dog → frog at 43 %, frog → cat at 61 %." (see above)"""
+    changes = winner_changes(probabilities)
+    if not changes:
+        return f"{CLASS_NAMES[int(np.argmax(probabilities[0]))]} leads at every ratio."
+    return (
+        ", ".join(
+            f"{CLASS_NAMES[change.before]} → {CLASS_NAMES[change.after]} at {_percent(change.ratio)}"
+            for change in changes
+        )
+        + "."
+    )
+
+
+def describe_sweep(probabilities: np.ndarray, ratio: float, a_name: str, b_name: str) -> str:
+    """Say in words where the winner changes along a sweep, and how far the belief is from the ratio.
+
+    A picture named after a class is measured by that class, any other by the class that it gets unmixed.
+
+    Parameters
+    ----------
+    probabilities : float array (steps, 10), answers along a `sweep`
+    ratio : share of the first picture, 0 to 1; the nearest step is described
+    a_name, b_name : what the two pictures are called, for example "cat" and "dog"
+
+    Returns
+    -------
+    str, two sentences
+
+    Raises
+    ------
+    SettingsError
+        A ratio that is not a number from 0 to 1.
+    """
+    probabilities = _checked_probabilities(probabilities)
+    beliefs = probabilities[round(_checked_ratio(ratio) * (len(probabilities) - 1))]
+    a, b = (
+        CLASS_NAMES.index(name) if name in CLASS_NAMES else int(unmixed.argmax())
+        for name, unmixed in ((a_name, probabilities[-1]), (b_name, probabilities[0]))
+    )
+    went_in = f"{_percent(ratio)} {a_name} + {_percent(1 - ratio)} {b_name} in"
+    if a == b:
+        gap = f"{went_in}, {_percent(beliefs[a])} {CLASS_NAMES[a]} out: both pictures mean the same class."
+    else:
+        came_out = f"{_percent(beliefs[a])} {CLASS_NAMES[a]}, {_percent(beliefs[b])} {CLASS_NAMES[b]} out"
+        gap = f"{went_in}; {came_out}: softmax is not a mixture estimate."
+    return f"{describe_changes(probabilities)} {gap}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %" if 0 < share < 0.01 else f"{round(100 * share)} %"
