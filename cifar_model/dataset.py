@@ -34,8 +34,8 @@ import filelock
 import numpy as np
 import platformdirs
 
-from .classes import CLASS_NAMES, IMAGE_SIZE
-from .errors import DatasetError
+from cifar_model.classes import CLASS_NAMES, IMAGE_SIZE
+from cifar_model.errors import DatasetError
 
 log = logging.getLogger(__name__)
 
@@ -101,15 +101,22 @@ def find_source(data_dir: str | os.PathLike[str] | None = None) -> Source:
     """
     given = data_dir or os.environ.get("CIFAR10_DIR")
     if given:
-        path = Path(given).expanduser()
+        path = Path(given).expanduser().absolute()
         try:
             source = _source_at(path)
         except OSError as error:
-            raise DatasetError(f"{path} can't be read: {error.strerror or error}.") from error
+            raise _unreadable(path, error) from error
         if source is None:
             found = "does not exist" if not path.exists() else f"holds no CIFAR-10 (found: {_listing(path)})"
             raise DatasetError(f"{path} {found}.\n{THREE_WAYS}")
         return source
+    if source := keras_source():
+        return source
+    raise DatasetError(f"No CIFAR-10 found: no --data, no CIFAR10_DIR, none in Keras's cache.\n{THREE_WAYS}")
+
+
+def keras_source() -> Source | None:
+    """What keras.datasets.cifar10, or `download`, left in Keras's cache; None if nothing."""
     for folder in _keras_folders():
         for name in _KERAS_FOLDERS:
             if all((folder / name / batch).is_file() for batch in _BATCHES):
@@ -117,7 +124,7 @@ def find_source(data_dir: str | os.PathLike[str] | None = None) -> Source:
         for name in _KERAS_ARCHIVES:
             if (folder / name).is_file():
                 return Source("archive", folder / name, (folder / name,), ARCHIVE_SHA256)
-    raise DatasetError(f"No CIFAR-10 found: no --data, no CIFAR10_DIR, none in Keras's cache.\n{THREE_WAYS}")
+    return None
 
 
 def is_available(data_dir: str | os.PathLike[str] | None = None) -> bool:
@@ -132,7 +139,7 @@ def is_available(data_dir: str | os.PathLike[str] | None = None) -> bool:
 def _source_at(path: Path) -> Source | None:
     if path.is_file():
         if path.suffix == ".parquet":
-            raise DatasetError(f"{path} is one Parquet file; name the folder with train-* and test-*.parquet.")
+            raise DatasetError(f"{path} is one file: name the folder with train-* and test-*.parquet.")
         return Source("archive", path, (path,))
     for folder in (path, path / "data", path / "plain_text"):
         train, test = (sorted(folder.glob(f"{split}-*.parquet")) for split in ("train", "test"))
@@ -168,7 +175,7 @@ def _check_shards(folder: Path, split: str, shards: list[Path]) -> None:
         numbers = [(int(m[1]), int(m[2])) if m else None for m in counted]
         total = next(n[1] for n in numbers if n)
         if numbers != [(i, total) for i in range(total)]:
-            raise DatasetError(f"{folder}: found {_names(shards)}; expected all of one set of {split} shards.")
+            _fail(folder, _names(shards), f"all of one set of {split} shards")
 
 
 def _keras_folders() -> list[Path]:
@@ -195,9 +202,9 @@ def _listing(path: Path) -> str:
 def download(progress: Progress | None = None) -> Path:
     """Fetch the official archive to where Keras looks for it, and return its path.
 
-    Written here rather than with keras.utils.get_file, since importing Keras imports TensorFlow. `progress` is
-    called with the bytes so far and in all. Raises DatasetError without network, or if the SHA-256 is not the
-    one that Keras expects.
+    Written here rather than with keras.utils.get_file, since importing Keras imports TensorFlow. `progress`
+    is called with the bytes so far and in all. Raises DatasetError without network, or if the SHA-256 is not
+    the one that Keras expects.
     """
     folders = _keras_folders()
     for folder in folders:
@@ -208,7 +215,7 @@ def download(progress: Progress | None = None) -> Path:
         except OSError:
             continue
     else:
-        raise DatasetError(f"Can't write to {folders[0]}, Keras's download folder; set KERAS_HOME to another.")
+        raise DatasetError(f"Can't write to {folders[0]}, Keras's download folder: set KERAS_HOME.")
     part, target = Path(name), folder / _KERAS_ARCHIVES[0]
     digest, done = hashlib.sha256(), 0
     try:
@@ -247,22 +254,18 @@ def load_cifar10(
 ) -> tuple[Split, Split]:
     """CIFAR-10 as `(x_train, y_train), (x_test, y_test)`.
 
-    Pictures are uint8 (n, 32, 32, 3), height × width × RGB, 0 to 255; labels are int64 (n,), 0 to 9 in the order
-    of CLASS_NAMES. The arrays are read-only, and memory-mapped from the cache if that can be written. The source
-    is found by `find_source`; with `allow_download`, and no `data_dir` or CIFAR10_DIR, the official archive is
-    fetched first if there is none (`progress` as in `download`).
+    Pictures are uint8 (n, 32, 32, 3), height × width × RGB, 0 to 255; labels are int64 (n,), 0 to 9 in the
+    order of CLASS_NAMES. The arrays are read-only, and memory-mapped from the cache if that can be written.
+    The source is found by `find_source`; with `allow_download`, and neither `data_dir` nor CIFAR10_DIR, the
+    official archive is fetched first if Keras's cache has none (`progress` as in `download`).
 
     Raises DatasetError: no data, or a file that is truncated, wrong or mixed up.
     """
-    if allow_download and not data_dir and not os.environ.get("CIFAR10_DIR") and not is_available():
+    if allow_download and not data_dir and not os.environ.get("CIFAR10_DIR") and not keras_source():
         download(progress)
     source = find_source(data_dir)
-    try:
-        entry = cache_entry(source)
-        cached = _open_cache(entry)
-        return cached if cached else _fill_cache(source, entry)
-    except OSError as error:
-        raise DatasetError(f"{error.filename or source.path} can't be read: {error.strerror or error}.") from error
+    entry = cache_entry(source)
+    return _open_cache(entry) or _fill_cache(source, entry)
 
 
 def cache_root() -> Path:
@@ -273,16 +276,28 @@ def cache_root() -> Path:
 
 
 def cache_entry(source: Source) -> Path:
-    """The directory, existing or not, that caches the arrays of this source; its name follows the content."""
-    stats = _stats(source)
-    # Reading 180 MB takes long; a file with the path, size and times of one read before has its digest.
-    known = cache_root() / "known" / hashlib.sha256(repr((_CACHE_FORMAT, source, stats)).encode()).hexdigest()
+    """The directory, existing or not, that caches the arrays of this source; its name follows the content.
+
+    Raises DatasetError if a file can't be read, or is not the official archive where it should be.
+    """
     try:
-        name = known.read_text("ascii")
-        if re.fullmatch("[0-9a-f]{64}", name):
-            return cache_root() / name
-    except (OSError, UnicodeDecodeError):
-        pass
+        stats = _stats(source)
+        # Reading 180 MB takes long; files with the paths, sizes and times of those read before have their key.
+        identity = repr((_CACHE_FORMAT, source, stats))
+        known = cache_root() / "known" / hashlib.sha256(identity.encode()).hexdigest()
+        key = _recall(known)
+        if not key:
+            key = _content_key(source)
+            # A file written within the clock's grain of now could change again without changing its times.
+            if all(time.time() - times[1] / 1e9 > 2 for times in stats):
+                _remember(known, key)
+    except OSError as error:
+        raise _unreadable(source.path, error) from error
+    return cache_root() / key
+
+
+def _content_key(source: Source) -> str:
+    """SHA-256 over the layout and the content of all files."""
     digest = hashlib.sha256(f"{_CACHE_FORMAT} {source.kind}".encode())
     for file in source.files:
         with open(file, "rb") as stream:
@@ -293,16 +308,25 @@ def cache_entry(source: Source) -> Path:
                 "Delete it, then: python -m cifar_model data --download"
             )
         digest.update(f" {_split(file)} {found}".encode())
-    # A file written within the clock's grain of now could change again without changing its times.
-    if all(time.time() - times[1] / 1e9 > 2 for times in stats):
-        try:
-            known.parent.mkdir(parents=True, exist_ok=True)
-            part = known.with_name(f"{known.name}.{os.getpid()}.tmp")
-            part.write_text(digest.hexdigest(), "ascii")
-            os.replace(part, known)
-        except OSError:
-            pass  # only speed is lost
-    return cache_root() / digest.hexdigest()
+    return digest.hexdigest()
+
+
+def _recall(known: Path) -> str | None:
+    try:
+        key = known.read_text("ascii")
+    except (OSError, UnicodeDecodeError):
+        return None
+    return key if re.fullmatch("[0-9a-f]{64}", key) else None
+
+
+def _remember(known: Path, key: str) -> None:
+    try:
+        known.parent.mkdir(parents=True, exist_ok=True)
+        part = known.with_name(f"{known.name}.{os.getpid()}.tmp")
+        part.write_text(key, "ascii")
+        os.replace(part, known)
+    except OSError:
+        pass  # only speed is lost
 
 
 def _stats(source: Source) -> list[tuple[int, int, int]]:
@@ -340,10 +364,8 @@ def _fill_cache(source: Source, entry: Path) -> tuple[Split, Split]:
             if cached := _open_cache(entry):
                 return cached
     except (OSError, NotImplementedError) as error:  # _read raises DatasetError alone; Timeout is an OSError
-        log.warning(
-            "Can't cache CIFAR-10 in %s (%s): it is decoded again each time. Set CIFAR_LAB_CACHE to a folder that "
-            "can be written.", entry.parent, error,
-        )  # fmt: skip
+        advice = "it is decoded again each time. Set CIFAR_LAB_CACHE to a folder that can be written."
+        log.warning("Can't cache CIFAR-10 in %s (%s): %s", entry.parent, error, advice)
     return arrays or _read(source)
 
 
@@ -384,7 +406,7 @@ def _read(source: Source) -> tuple[Split, Split]:
         if _stats(source) != before:
             raise DatasetError(f"{source.path} changed while it was read: try again when it is complete.")
     except OSError as error:
-        raise DatasetError(f"{error.filename or source.path} can't be read: {error.strerror or error}.") from error
+        raise _unreadable(source.path, error) from error
     train, test = (_joined(parts[split]) for split in ("train", "test"))
     _check_splits(source, train, test)
     return train, test
@@ -399,11 +421,13 @@ def _joined(parts: list[Split]) -> Split:
 def _check_splits(source: Source, train: Split, test: Split) -> None:
     """Train and test must not have been swapped or copied over each other."""
     if len(test[0]) > len(train[0]):
-        _fail(source.path, f"{len(train[0]):,} train and {len(test[0]):,} test pictures", "more train than test")
+        found = f"{len(train[0]):,} train and {len(test[0]):,} test pictures"
+        _fail(source.path, found, "no more test than train: are the files swapped?")
     trained = {picture.tobytes() for picture in train[0]}
     shared = sum(picture.tobytes() in trained for picture in test[0])
     if shared * 10 > len(test[0]):  # the real ones share a handful of duplicates
-        _fail(source.path, f"{shared:,} of the {len(test[0]):,} test pictures also in train", "different ones")
+        found = f"{shared:,} of the {len(test[0]):,} test pictures among the train pictures"
+        _fail(source.path, found, "different ones: is a train file named as test?")
 
 
 def _labels_ok(y: np.ndarray) -> bool:
@@ -418,6 +442,10 @@ def _check_labels(where: Any, y: np.ndarray) -> None:
 
 def _fail(where: Any, found: str, expected: str) -> NoReturn:
     raise DatasetError(f"{where}: found {found}; expected {expected}.")
+
+
+def _unreadable(path: Path, error: OSError) -> DatasetError:
+    return DatasetError(f"{error.filename or path} can't be read: {error.strerror or error}.")
 
 
 def _as_pictures(rows: np.ndarray) -> np.ndarray:
@@ -437,11 +465,11 @@ def _read_parquet(source: Source) -> Iterator[Part]:
         try:
             with pq.ParquetFile(file) as parquet:
                 schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
-                img = schema.field("img").type if "img" in schema.names else None
-                label = schema.field("label").type if "label" in schema.names else None
-                bytes_type = img.field("bytes").type if _has_bytes(img) else None
-                if bytes_type not in (pa.binary(), pa.large_binary()) or not pa.types.is_integer(label or pa.null()):
-                    found = ", ".join(f"{field.name} ({field.type})" for field in schema)
+                types = {field.name: field.type for field in schema}
+                img, label = types.get("img", pa.null()), types.get("label", pa.null())
+                encoded = img.field("bytes").type if _has_bytes(img) else pa.null()
+                if encoded not in (pa.binary(), pa.large_binary()) or not pa.types.is_integer(label):
+                    found = ", ".join(f"{name} ({kind})" for name, kind in types.items())[:300]
                     _fail(file, f"the columns {found}", "img (struct with bytes) and label (an integer)")
                 if not 0 < rows <= _MAX_PARQUET_ROWS:
                     _fail(file, f"{rows:,} rows", f"1 to {_MAX_PARQUET_ROWS:,}")
@@ -468,7 +496,7 @@ def _read_parquet(source: Source) -> Iterator[Part]:
 def _has_bytes(img: Any) -> bool:
     import pyarrow as pa
 
-    return img is not None and pa.types.is_struct(img) and img.get_field_index("bytes") >= 0
+    return pa.types.is_struct(img) and img.get_field_index("bytes") >= 0
 
 
 def _decoded(file: Path, row: int, encoded: bytes | None) -> np.ndarray:
@@ -478,7 +506,7 @@ def _decoded(file: Path, row: int, encoded: bytes | None) -> np.ndarray:
     expected = f"{IMAGE_SIZE}×{IMAGE_SIZE} RGB pixels as PNG or JPEG"
     where = f"{file}, row {row}"
     if not encoded or len(encoded) > _MAX_PICTURE:
-        _fail(where, f"{len(encoded or b''):,} bytes of picture", f"{expected}, at most {_MAX_PICTURE:,} bytes")
+        _fail(where, f"{len(encoded or b''):,} bytes", f"{expected}, at most {_MAX_PICTURE:,} bytes")
     try:
         with Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG")) as image:
             if image.size != (IMAGE_SIZE, IMAGE_SIZE) or image.mode != "RGB":
@@ -497,7 +525,7 @@ def _read_batches(source: Source) -> Iterator[Part]:
 
 
 def _batch(file: Path, data: bytes) -> Part:
-    """One file of the official layouts, Python's or binary by its suffix. `file` also names archive members."""
+    """One file, or archive member, of the official layouts: binary if it ends in .bin, else Python's."""
     x, y = _from_binary(file, data) if file.suffix == ".bin" else _from_pickle(file, data)
     _check_labels(file, y)
     return file.name, _split(file), _as_pictures(x), y
@@ -523,18 +551,23 @@ def _from_pickle(file: Path, data: bytes) -> Split:
         _fail(file, f"the entries {found}{hint}", "data and labels")
     title = batch.get("batch_label", b"")
     title = title.decode("latin1") if isinstance(title, bytes) else title
+    title = title if isinstance(title, str) else type(title).__name__
     number = file.name.rpartition("_")[2]
     wanted = "testing batch 1 of 1" if _split(file) == "test" else f"training batch {number} of 5"
     if title and title != wanted:
-        _fail(file, f"{str(title)[:60]!r} inside", repr(wanted))
+        _fail(file, f"{title[:60]!r} inside", repr(wanted))
     labels, pixels = batch["labels"], batch["data"]
     if not isinstance(labels, list) or not all(type(label) is int for label in labels):
         _fail(file, "labels of another kind", "a list of whole numbers")
     if not isinstance(pixels, _PickledArray):
         _fail(file, f"data of type {type(pixels).__name__}", "an array of uint8")
-    x = pixels.to_numpy(file)
+    try:
+        x = pixels.to_numpy()
+    except Exception as error:  # a state of any shape that the pickle likes
+        _fail(file, f"an array that can't be read ({error})", f"uint8 {(BATCH_IMAGES, _PIXELS)}")
     if len(labels) != BATCH_IMAGES or x.shape != (BATCH_IMAGES, _PIXELS):
-        _fail(file, f"{len(labels):,} labels, data {x.shape}", f"{BATCH_IMAGES:,} labels, ({BATCH_IMAGES}, {_PIXELS})")
+        expected = f"{BATCH_IMAGES:,} labels, data {(BATCH_IMAGES, _PIXELS)}"
+        _fail(file, f"{len(labels):,} labels, data {x.shape}", expected)
     return x, np.array([min(max(label, -1), 256) for label in labels], np.int64)
 
 
@@ -542,13 +575,15 @@ def _from_pickle(file: Path, data: bytes) -> Split:
 
 # What the pickle of a dictionary of arrays, lists, numbers and strings is made of, in protocols 0 to 5.
 _OPCODES = frozenset(
-    """PROTO FRAME STOP MARK POP POP_MARK MEMOIZE PUT BINPUT LONG_BINPUT GET BINGET LONG_BINGET GLOBAL STACK_GLOBAL
-    REDUCE BUILD NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 STRING BINSTRING
-    SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8
-    LIST EMPTY_LIST APPEND APPENDS DICT EMPTY_DICT SETITEM SETITEMS TUPLE EMPTY_TUPLE TUPLE1 TUPLE2 TUPLE3""".split()
+    """PROTO FRAME STOP MARK MEMOIZE PUT BINPUT LONG_BINPUT GET BINGET LONG_BINGET GLOBAL
+    STACK_GLOBAL REDUCE BUILD NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4
+    STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 UNICODE BINUNICODE
+    SHORT_BINUNICODE BINUNICODE8 LIST EMPTY_LIST APPEND APPENDS DICT EMPTY_DICT SETITEM SETITEMS
+    TUPLE EMPTY_TUPLE TUPLE1 TUPLE2 TUPLE3""".split()
 )
 # Shared tuples nested n deep take 2**n steps to hash: an honest batch has a dozen tuples and few references.
 _MAX_TUPLES = _MAX_REFERENCES = 24
+_MAX_STEPS = 1 << 18  # an honest batch takes about 40,000; each could make an object of 60 bytes
 
 
 class _PickledArray:
@@ -561,10 +596,11 @@ class _PickledArray:
         _, shape, dtype, is_fortran, buffer = state
         self.state = buffer, dtype, shape, "F" if is_fortran else "C"
 
-    def to_numpy(self, file: Path) -> np.ndarray:
+    def to_numpy(self) -> np.ndarray:
+        """The array as uint8, of any shape; raises whatever a wrong state calls for."""
         buffer, dtype, shape, order = self.state
         if dtype.name not in ("u1", "uint8", b"u1", b"uint8"):
-            _fail(file, f"an array of {str(dtype.name)[:20]}", "uint8")
+            raise ValueError("another dtype than uint8")
         return np.frombuffer(buffer, np.uint8).reshape(shape, order=order)
 
 
@@ -583,6 +619,9 @@ class _Latin1(bytes):
 
     def __new__(cls, text: str, encoding: str = "latin1"):
         return super().__new__(cls, text.encode("latin1"))
+
+    def __setstate__(self, state: Any) -> None:
+        pass  # defined, so that a BUILD can't set attributes of the class
 
 
 _GLOBALS: dict[tuple[str, str], Any] = {
@@ -614,6 +653,8 @@ def _restricted_load(file: Path, data: bytes) -> Any:
             name = opcode.name
             if name not in _OPCODES:
                 raise pickle.UnpicklingError(f"it uses {name}")
+            if number > _MAX_STEPS:
+                raise pickle.UnpicklingError(f"it takes over {_MAX_STEPS:,} steps")
             if "PUT" in name and argument > number:  # or a far index makes a huge memo
                 raise pickle.UnpicklingError(f"it stores at {argument}")
             counts["tuples"] += "TUPLE" in name
@@ -623,8 +664,8 @@ def _restricted_load(file: Path, data: bytes) -> Any:
         return _RestrictedUnpickler(io.BytesIO(data), encoding="bytes").load()
     except Exception as error:  # a broken pickle raises whatever its bytes happen to call for
         reason = str(error).strip().rstrip(".")[:200] or type(error).__name__
-        expected = "a CIFAR-10 batch: a pickle of nothing but arrays, lists, numbers and strings"
-        raise DatasetError(f"{file}: found a pickle that can't be admitted ({reason}); expected {expected}.") from error
+        expected = "a CIFAR-10 batch: arrays, lists, numbers and strings, nothing else"
+        _fail(file, f"a pickle that can't be admitted ({reason})", expected)
 
 
 # --------------------------------------------------------------------------------------------- archives
@@ -668,7 +709,8 @@ def _read_archive(source: Source) -> Iterator[Part]:
             while stream.read(1 << 20):  # up to gzip's checksum
                 pass
         except (OSError, EOFError, zlib.error, tarfile.TarError, ValueError, OverflowError) as error:
-            _fail(file, f"a broken archive ({error})", "cifar-10-python.tar.gz or cifar-10-binary.tar.gz, whole")
+            expected = "cifar-10-python.tar.gz or cifar-10-binary.tar.gz, whole"
+            _fail(file, f"a broken archive ({error})", expected)
     suffix = ".bin" if any(name.endswith(".bin") for name in parts) else ""
     wanted = [name + suffix for name in _BATCHES]
     if sorted(parts) != sorted(wanted):

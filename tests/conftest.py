@@ -19,9 +19,9 @@ def lab_environment(tmp_path_factory):
     """No test reads or writes the user's caches, runs or data: all lie below a temporary directory."""
     home = tmp_path_factory.mktemp("lab")
     with pytest.MonkeyPatch.context() as patch:
-        for variable, name in (("CIFAR_LAB_CACHE", "cache"), ("CIFAR_LAB_RUNS", "runs"), ("KERAS_HOME", "keras")):
-            (home / name).mkdir()
-            patch.setenv(variable, str(home / name))
+        for variable in ("CIFAR_LAB_CACHE", "CIFAR_LAB_RUNS", "KERAS_HOME"):
+            (home / variable).mkdir()
+            patch.setenv(variable, str(home / variable))
         patch.delenv("CIFAR10_DIR", raising=False)
         yield home
 
@@ -45,7 +45,8 @@ def make_pictures(per_class: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     along = np.multiply.outer(np.cos(angle), columns) + np.multiply.outer(np.sin(angle), rows)
     stripes = 0.7 + 0.3 * np.sin(0.8 * along + phase[:, None, None])
     palette = np.array([[int(CLASS_COLORS[name][i : i + 2], 16) for i in (1, 3, 5)] for name in CLASS_NAMES])
-    pictures = stripes[..., None] * palette[labels][:, None, None] + rng.normal(0, 20, (len(labels), 32, 32, 3))
+    pictures = stripes[..., None] * palette[labels][:, None, None]
+    pictures += rng.normal(0, 20, pictures.shape)
     return pictures.clip(0, 255).astype(np.uint8), labels.astype(np.int64)
 
 
@@ -67,7 +68,7 @@ def write_parquet(path: Path, pictures, labels, kind: str = "PNG") -> None:
 
 @pytest.fixture(scope="session")
 def tiny_cifar10(tmp_path_factory) -> Path:
-    """A generated data set that can be learnt, as Parquet files: 400 train and 100 test pictures, ten classes."""
+    """A generated data set that can be learnt, as Parquet files: 400 train and 100 test pictures."""
     folder = tmp_path_factory.mktemp("tiny-cifar10")
     write_parquet(folder / "train-00000-of-00001.parquet", *make_pictures(40, seed=1))
     write_parquet(folder / "test-00000-of-00001.parquet", *make_pictures(10, seed=2))

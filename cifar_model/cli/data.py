@@ -1,0 +1,102 @@
+"""`data`: what CIFAR-10 was found, where, and what is in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+import numpy as np
+
+from cifar_model import dataset
+from cifar_model.classes import CLASS_NAMES
+from cifar_model.errors import DatasetError
+
+
+@click.command()
+@click.option("--data", "data_dir", metavar="DIR", help="CIFAR-10's folder or archive; default: CIFAR10_DIR.")
+@click.option("--download", is_flag=True, help="Fetch the official archive (170 MB) if Keras has not yet.")
+@click.option("--sheet", metavar="FILE.png", type=click.Path(path_type=Path), help="Draw some of each class.")
+@click.option("--per-class", default=10, show_default=True, type=click.IntRange(1, 100), help="… this many.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+def data(data_dir: str | None, download: bool, sheet: Path | None, per_class: int, as_json: bool) -> None:
+    """Find CIFAR-10, check all of it, and count its pictures.
+
+    DIR may hold the Hugging Face Parquet files, cifar-10-batches-py or -bin, or the .tar.gz of either.
+    Without it, CIFAR10_DIR is looked at, then what keras.datasets.cifar10 downloaded.
+    """
+    if sheet:
+        from cifar_model import figures
+
+        figures.check_sheet_path(sheet)
+    if download:
+        if data_dir or os.environ.get("CIFAR10_DIR"):
+            raise click.UsageError("--download goes to Keras's cache: leave --data and CIFAR10_DIR out.")
+        _download()
+    source = dataset.find_source(data_dir)
+    entry = dataset.cache_entry(source)
+    if not entry.exists():
+        click.echo("Reading and checking all pictures, once: some seconds …", err=True)
+    arrays = dict(zip(("train", "test"), dataset.load_cifar10(data_dir), strict=True))
+    counts = {split: np.bincount(y, minlength=len(CLASS_NAMES)).tolist() for split, (_, y) in arrays.items()}
+    if sheet:
+        _draw(arrays["train"], per_class, sheet)
+
+    cached = entry if entry.exists() else None
+    if as_json:
+        answer = {
+            "source": {"kind": source.kind, "title": source.title, "path": str(source.path)},
+            "files": [{"name": file.name, "bytes": file.stat().st_size} for file in source.files],
+            "cache": str(cached) if cached else None,
+            "sheet": str(sheet) if sheet else None,
+        }
+        for split, numbers in counts.items():
+            per_name = dict(zip(CLASS_NAMES, numbers, strict=True))
+            answer[split] = {"images": sum(numbers), "per_class": per_name}
+        return click.echo(json.dumps(answer, indent=2))
+    click.echo(f"CIFAR-10: {source.title} in {source.path}")
+    for file in source.files:
+        click.echo(f"  {file.name}  {file.stat().st_size:,} bytes")
+    click.echo(f"\n{'class':<12}{'train':>8}{'test':>8}")
+    for name, train, test in zip(CLASS_NAMES, counts["train"], counts["test"], strict=True):
+        click.echo(f"{name:<12}{train:>8,}{test:>8,}")
+    click.echo(f"{'all':<12}{sum(counts['train']):>8,}{sum(counts['test']):>8,}")
+    where = f"in {cached} ({_megabytes(cached)} MB, can be deleted)" if cached else "none could be written"
+    click.echo(f"\nDecoded cache: {where}")
+    if sheet:
+        click.echo(f"Contact sheet: {sheet}")
+
+
+def _download() -> None:
+    """Fetch the archive if Keras's cache lacks it: a bar in a terminal, plain lines elsewhere."""
+    if dataset.keras_source():
+        return click.echo("Keras has CIFAR-10 already.", err=True)
+    click.echo(f"Downloading {dataset.ARCHIVE_URL}", err=True)
+    with ExitStack() as stack:
+        if sys.stderr.isatty():
+            bar = stack.enter_context(click.progressbar(length=dataset.ARCHIVE_BYTES, file=sys.stderr))
+            path = dataset.download(lambda done, total: bar.update(done - bar.pos))
+        else:
+            path = dataset.download()
+    click.echo(f"Verified and saved as {path}", err=True)
+
+
+def _draw(train: dataset.Split, per_class: int, path: Path) -> None:
+    from cifar_model import figures
+
+    x, y = train
+    rows = [np.flatnonzero(y == label)[:per_class] for label in range(len(CLASS_NAMES))]
+    per_row = min(map(len, rows))  # rows of one length keep each class in a row of its own
+    if not per_row:
+        absent = ", ".join(name for name, row in zip(CLASS_NAMES, rows, strict=True) if not len(row))
+        raise DatasetError(f"No train picture of {absent}: a sheet needs one of each class.")
+    chosen = np.concatenate([row[:per_row] for row in rows])
+    captions = [CLASS_NAMES[label] for label in y[chosen]]
+    figures.save_sheet(figures.contact_sheet(x[chosen], captions, columns=per_row, scale=3), path)
+
+
+def _megabytes(folder: Path) -> int:
+    return round(sum(file.stat().st_size for file in folder.iterdir()) / 1e6)
