@@ -164,7 +164,8 @@ def read_run(name: str) -> RunInfo:
 def live_runs() -> list[RunInfo]:
     """The runs at work, first those that train, then those that wait, each in the order they were made."""
     live = [run for run in list_runs() if run.is_live]
-    return sorted(live, key=lambda run: (run.state == "queued", run.created))
+    # One that was just launched may turn out to queue: it must not overtake those that wait.
+    return sorted(live, key=lambda run: (run.state == "queued" or "launched" in run.status, run.created))
 
 
 def ahead_of(name: str) -> list[RunInfo]:
@@ -281,7 +282,7 @@ def start_run(settings: Settings, name: str | None = None, *, queue: bool = Fals
     with _lock():
         name = check_name(name) if name else new_name(settings)
         path = runs_dir() / name
-        _check_capacity(queue)
+        check_capacity(queue)
         try:
             path.mkdir()
         except FileExistsError:
@@ -297,12 +298,13 @@ def resume_run(name: str, *, queue: bool = False) -> None:
         run = read_run(name)
         if not run.can_resume:
             raise RunError(f"The run {name!r} is {run.state}: only a stopped or interrupted run can go on.")
-        _check_capacity(queue)
+        check_capacity(queue)
         _launch(run.path, ["--resume", name, *(["--queue"] if queue else [])])
 
 
-def _check_capacity(queue: bool) -> None:
-    live = live_runs()
+def check_capacity(queue: bool = False, *, apart_from: str = "") -> None:
+    """Raise RunError when as many runs train as are allowed, unless `queue`; the run `apart_from` doesn't count."""
+    live = [run for run in live_runs() if run.name != apart_from]
     if len(live) >= max_runs() and not queue:
         names = ", ".join(f"{run.name} ({run.state})" for run in live)
         raise RunError(
@@ -499,6 +501,8 @@ def _status(path: Path) -> tuple[dict[str, Any], bool]:
         else:
             alive = _is_alive(ticket["pid"], ticket["pid_started"])
         return {"launched": True}, alive
+    if not status:  # started in a terminal, and about to write
+        return status, time.time() - path.stat().st_mtime < 10
     return status, _is_alive(status.get("pid"), status.get("pid_started"))
 
 
