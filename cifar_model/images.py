@@ -7,9 +7,10 @@ decoded, and whatever goes wrong comes out as one ImageError that a person can a
 import base64
 import functools
 import io
+import math
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -50,9 +51,17 @@ _PLUGINS = {
     "AVIF": AvifImagePlugin.AvifImageFile,
 }
 
-# A decoded picture keeps at least this many pixels on its shorter side: 16 times what the network sees, so
-# reducing first and resampling afterwards can't be told from resampling at once.
+# A decoded picture is reduced to 512 to 1,023 pixels on its shorter side, at least 16 times what the network sees:
+# reducing first and resampling afterwards then can't be told from resampling at once. Long strips give way further.
 _KEPT_SIDE = 16 * IMAGE_SIZE
+_KEPT_PIXELS = 4_000_000
+
+# What decoding one picture may take, in bytes, beyond the 40 MB that Python, NumPy and Pillow take anyway.
+_MAX_MEMORY = 560_000_000
+
+# A progressive JPEG is decoded once over for each scan. Cameras write about 10; hostile files of a million exist.
+# (Films behind a picture, as telephones store them, hold the marker by chance, up to 300 times in 20 MB.)
+_MAX_SCANS = 500
 
 # EXIF orientation (tag 0x0112) → what makes the picture upright; 1 is upright already.
 _UPRIGHT = {
@@ -87,7 +96,7 @@ def decode_image(source: bytes | str | os.PathLike | BinaryIO, *, name: str | No
     """Decode the first frame of a picture: upright, in sRGB, transparency over white.
 
     A picture whose shorter side has 1,024 pixels or more is reduced by a whole factor (the mean of each block)
-    to no less than 512 there, which keeps memory below 600 MB for the largest one admitted.
+    to no less than 512 there; a strip of more than 4 megapixels, below that. Peak memory stays below 600 MB.
 
     Parameters
     ----------
@@ -102,30 +111,31 @@ def decode_image(source: bytes | str | os.PathLike | BinaryIO, *, name: str | No
     ------
     ImageError
         Missing, unreadable, empty, not one of the seven formats, damaged, over 20 MB, over 50 megapixels, or
-        more than 100 times as long as wide.
+        more than 100 times as long as wide. Also of a kind that takes more than 600 MB to decode: WebP over 46
+        megapixels, AVIF over 43 with transparency or more than 8 bits (33 with both), TIFF stored as one strip.
     """
     data, name = _read(source, name)
     kind = _sniff(data, name)
     try:
         image = _PLUGINS[kind](io.BytesIO(data), "")  # reads the header only
-        _check_size(image, kind, name)
+        _check_header(image, kind, data, name)
         if kind == "JPEG":
             image.draft(None, (_KEPT_SIDE, _KEPT_SIDE))  # decodes at 1/2, 1/4 or 1/8 where that is enough
-        image.load()
+        pixels = _load(image, kind)
         turn = _UPRIGHT.get(_orientation(image))
         profile = image.info.get("icc_profile")
-        image = _to_srgb(_reduce(image, max(1, min(image.size) // _KEPT_SIDE)), profile)
-        image = image.transpose(turn) if turn is not None else image.copy()
+        picture = _to_srgb(_reduce(pixels), profile)
+        picture = picture.transpose(turn) if turn is not None else picture.copy()
     except ImageError:
         raise
     except Exception as error:  # damaged bytes make decoders raise nearly anything, MemoryError included
         raise ImageError(
-            f"{name}: this {kind} file ({_megabytes(len(data))}) can't be decoded: it is damaged or cut short "
-            f"({str(error).rstrip('.') or type(error).__name__}). Allowed: {ALLOWED}. "
+            f"{name}: this {kind} file ({_megabytes(len(data))}) can't be decoded; it is damaged or cut short "
+            f"({_printable(error).rstrip('.') or type(error).__name__}). Allowed: {ALLOWED}. "
             "Open it in an image editor and save it again, or fetch it anew."
         ) from error
-    image.info = {}  # the profile and the orientation no longer apply
-    return image
+    picture.info = {}  # the profile and the orientation no longer apply
+    return picture
 
 
 def fit_image(image: Image.Image, *, position: tuple[float, float] = (0.5, 0.5)) -> np.ndarray:
@@ -164,11 +174,13 @@ def crop_box(
     return left, top, left + side, top + side
 
 
-def find_images(paths: Iterable[str | os.PathLike]) -> list[Path]:
+def find_images(
+    paths: Iterable[str | os.PathLike], *, on_error: Callable[[Path, ImageError], None] | None = None
+) -> list[Path]:
     """List picture files: files as named, folders searched through and through by suffix.
 
     The order is that of `paths`, sorted within each folder; a file reached twice is listed once; hidden files
-    in folders are left out.
+    in folders are left out. `on_error`, if given, is told of each path that would raise, and the rest is listed.
 
     Raises
     ------
@@ -176,16 +188,21 @@ def find_images(paths: Iterable[str | os.PathLike]) -> list[Path]:
         A path that doesn't exist, or a folder that can't be read.
     """
 
-    def refuse(error: OSError) -> None:
-        folder = _printable(error.filename)
-        raise ImageError(f"{folder}: can't be read ({error.strerror}). Check its permissions.") from error
+    def refuse(path: Path, reason: str) -> None:
+        error = ImageError(f"{_printable(path)}: {reason}")
+        if on_error is None:
+            raise error
+        on_error(path, error)
+
+    def unreadable(error: OSError) -> None:
+        refuse(Path(error.filename), f"can't be read ({error.strerror}). Check its permissions.")
 
     found = {}
     for path in map(Path, paths):
         if path.is_dir():
             inside = [
                 Path(folder, file)
-                for folder, _, files in os.walk(path, onerror=refuse)
+                for folder, _, files in os.walk(path, onerror=unreadable)
                 for file in files
                 if file.lower().endswith(IMAGE_SUFFIXES) and not file.startswith(".")
             ]
@@ -193,7 +210,8 @@ def find_images(paths: Iterable[str | os.PathLike]) -> list[Path]:
         elif path.exists():
             files = [path]
         else:
-            raise ImageError(f"{_printable(path)}: no such file or folder. Check the name.")
+            refuse(path, "no such file or folder. Check the name.")
+            continue
         for file in files:
             found.setdefault(os.path.realpath(file), file)
     return list(found.values())
@@ -308,9 +326,10 @@ _FOREIGN = {
 }
 
 
-def _check_size(image: Image.Image, kind: str, name: str) -> None:
+def _check_header(image: Image.Image, kind: str, data: bytes, name: str) -> None:
+    """Refuse, before anything is decoded, what is too large, too narrow or too costly."""
     width, height = image.size
-    arrived = f"{width:,} × {height:,} pixels, {kind}"
+    arrived = f"{width:,} × {height:,} pixels, {kind}, {_megabytes(len(data))}"
     if width * height > MAX_PIXELS:
         raise ImageError(
             f"{name}: the picture is too large ({arrived}: {width * height / 1e6:.1f} megapixels). "
@@ -318,9 +337,56 @@ def _check_size(image: Image.Image, kind: str, name: str) -> None:
         )
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise ImageError(
-            f"{name}: the picture is too narrow ({arrived}). "
-            f"Allowed: at most {MAX_ASPECT} times as long as wide. Cut out the part that matters and try again."
+            f"{name}: the picture is too narrow ({arrived}). Allowed: at most {MAX_ASPECT} times as long as "
+            "wide. Cut out the part that matters and try again."
         )
+    memory = _memory(image, kind, data)
+    if memory > _MAX_MEMORY:
+        raise ImageError(
+            f"{name}: to decode this picture would take {memory / 1e6:,.0f} MB of memory ({arrived}). "
+            f"Allowed: {_MAX_MEMORY / 1e6:.0f} MB. Scale it down or save it as PNG or JPEG."
+        )
+    if kind == "JPEG" and (scans := data.count(b"\xff\xda")) > _MAX_SCANS:
+        raise ImageError(
+            f"{name}: the picture is stored in {scans:,} scans ({arrived}). Allowed: at most {_MAX_SCANS}. "
+            "Save it again as PNG or JPEG."
+        )
+
+
+def _memory(image: Image.Image, kind: str, data: bytes) -> int:
+    """The most bytes that decoding takes at a time, where that can be more than _MAX_MEMORY."""
+    width, height = image.size
+    if kind == "WebP":
+        return width * height * 12  # two canvases of the decoder and a copy
+    if kind == "AVIF":
+        channels = len(image.getbands())
+        # Box av1C: bit 6 of its third byte tells planes of 10 or 12 bits (AV1 in ISOBMFF, section 2.3.3).
+        deep = any(len(box) > 2 and box[2] & 0x40 for box in data[:100_000].split(b"av1C")[1:])
+        return (
+            width * height * (channels * (2 if deep else 1) + 2 * channels + 1)
+        )  # planes, pixels, a copy, spare
+    if kind == "TIFF":
+        tags = image.tag_v2
+        rows = min(height, tags.get(323) or tags.get(278) or height)  # of a tile, of a strip
+        samples = tags.get(258, (1,))
+        depth = max(samples) * max(len(samples), tags.get(277, 1)) / 8
+        return int(width * height * 4 + rows * width * depth)  # libtiff decodes whole strips
+    return 0
+
+
+def _load(image: Image.Image, kind: str) -> Image.Image:
+    """Decode the first frame."""
+    decoder = getattr(image, "_decoder", None)
+    if decoder is None:
+        image.load()
+        return image
+    # WebP and AVIF: Pillow would hold the decoder's canvases and a copy of them while it makes yet another.
+    frame = decoder.get_next() if kind == "WebP" else decoder.get_frame(0)
+    if frame is None:
+        raise ValueError("no frame could be decoded")
+    image._decoder = decoder = None
+    mode = image.rawmode if kind == "WebP" else image.mode
+    return Image.frombuffer(mode, image.size, frame[0], "raw", mode, 0, 1)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -330,35 +396,36 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _reduce(image: Image.Image, factor: int) -> Image.Image:
-    """Flatten a loaded picture and take the mean of each block of factor × factor pixels.
+def _reduce(image: Image.Image) -> Image.Image:
+    """Flatten a decoded picture and take the mean of blocks, as _KEPT_SIDE and _KEPT_PIXELS say.
 
     Works in bands of about a megapixel, so that the only picture ever held whole is the one that arrived.
     Returns mode L, RGB, CMYK or LAB.
     """
-    top_value = _top_value(image)
-    if factor == 1:
-        return _flatten(image, top_value)
     width, height = image.size
+    factor = max(1, min(width, height) // _KEPT_SIDE, math.isqrt(width * height // _KEPT_PIXELS))
     rows = max(1, 1_000_000 // (width * factor)) * factor
+    boxes = [(0, top, width, min(top + rows, height)) for top in range(0, height, rows)]
+    top_value = _top_value(image, boxes)
     reduced = None
-    for top in range(0, height, rows):
-        band = image.crop((0, top, width, min(top + rows, height)))
-        band = _flatten(band, top_value).reduce(factor)
+    for box in boxes:
+        band = _flatten(image.crop(box), top_value)
+        if factor > 1:
+            band = band.reduce(factor)
         if reduced is None:
             reduced = Image.new(band.mode, (-(-width // factor), -(-height // factor)))
-        reduced.paste(band, (0, top // factor))
+        reduced.paste(band, (0, box[1] // factor))
     return reduced
 
 
-def _top_value(image: Image.Image) -> float:
+def _top_value(image: Image.Image, boxes: list[tuple[int, int, int, int]]) -> float:
     """The value that means white in a picture of more than 8 bits (modes I;16…, I, F); 255 for all others."""
     if image.mode.startswith("I;16"):
         bits = image.tag_v2.get(258, (16,))[0] if isinstance(image, TiffImagePlugin.TiffImageFile) else 16
         return 2**bits - 1
     if image.mode in ("I", "F"):
         # Nothing says what white is: the next of the usual tops (1 for F, 8 bits, 16 bits), else the maximum.
-        largest = max(float(np.nanmax(np.asarray(image))), 0.0)
+        largest = max(float(np.nan_to_num(np.asarray(image.crop(box)), posinf=0).max()) for box in boxes)
         usual = [1.0] * (image.mode == "F") + [255.0, 65535.0]
         return next((top for top in usual if largest <= top), largest)
     return 255.0
@@ -382,11 +449,11 @@ def _flatten(image: Image.Image, top_value: float) -> Image.Image:
         return flat
     if image.mode == "1":
         return image.convert("L")
-    return image if image.mode in ("L", "RGB", "CMYK", "LAB") else image.convert("RGB")
+    return image if image.mode in ("L", "RGB", "CMYK", "LAB") else image.convert("RGB")  # P, RGBX, YCbCr
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """L, RGB, CMYK or LAB with its embedded ICC profile → RGB in sRGB. A broken or alien profile is ignored."""
+    """L, RGB, CMYK or LAB with its embedded ICC profile → RGB in sRGB. A broken profile is ignored."""
     if image.mode == "LAB":
         profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     if profile and len(profile) <= 4_000_000:

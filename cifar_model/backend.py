@@ -1,0 +1,50 @@
+"""Import Keras and its backend without the lines that TensorFlow writes to the terminal as it starts."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+
+def import_keras():
+    """Import Keras with the backend that KERAS_BACKEND names (default TensorFlow), and return it.
+
+    TensorFlow's C++ part reports missing CUDA drivers and processor features on stderr before any setting of
+    its own can silence it; an import that fails shows all that was written.
+    """
+    if "keras" in sys.modules and "tensorflow" in sys.modules:
+        return sys.modules["keras"]
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with _without_chatter():
+        import keras
+
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            # Looking for a GPU is what makes it complain. By default it would take all of a GPU's memory.
+            for gpu in tf.config.list_physical_devices("GPU"):
+                with suppress(RuntimeError):  # somebody has used the GPU already
+                    tf.config.experimental.set_memory_growth(gpu, True)
+    return keras
+
+
+@contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Keep back what is written to the process's stderr; show it after all if the block raises."""
+    try:
+        terminal = os.dup(2)
+    except OSError:  # no stderr at all, as under pythonw
+        yield
+        return
+    with tempfile.TemporaryFile() as kept:
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            kept.seek(0)
+            os.write(terminal, kept.read())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
