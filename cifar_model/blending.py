@@ -10,13 +10,12 @@ from .errors import ImageError, SettingsError
 
 # The ways to mix, each explained in one line. `ratio` is always the share of the first picture.
 MODES: dict[str, str] = {
-    "average": "Each stored pixel value is the weighted mean of the two, like two slides laid over each other.",
-    "linear": "The weighted mean of the light itself, as from two projectors on one screen: mid-tones come out "
-    "brighter.",
-    "halves": "A vertical cut: the left part, as wide as its share, is the first picture; the rest the second.",
+    "average": "Each pixel's value is the weighted mean of the two, like two slides laid over each other.",
+    "linear": "The weighted mean of the light itself, as from two projectors on one screen: brighter mid-tones.",
+    "halves": "A vertical cut: the left part, as wide as its share, is the first picture, the rest the second.",
     "checkerboard": "A board of 4×4-pixel cells: as many as its share show the first picture, evenly spread.",
-    "frequencies": "The first picture's coarse shapes with the second's fine detail: the larger the share, the "
-    "finer the detail that is the first's.",
+    "frequencies": "The first picture's coarse shapes with the second's fine detail: the larger "
+    "the share, the finer the detail that is the first's.",
 }
 
 _CELL = 4  # pixels a side of a checkerboard cell: 8×8 cells on a 32×32 picture
@@ -134,11 +133,11 @@ def _checkerboard(a: np.ndarray, b: np.ndarray, ratio: np.ndarray) -> np.ndarray
 
 
 def _frequencies(a: np.ndarray, b: np.ndarray, ratio: np.ndarray) -> np.ndarray:
-    """Hybrid images (Oliva, Torralba & Schyns 2006): `a` through a Gaussian low pass, plus what it takes from `b`.
+    """Hybrid images (Oliva, Torralba & Schyns 2006): `a` through a Gaussian low pass, `b` through its complement.
 
-    The ratio moves the cut-off (where the gain is ½) along the whole frequency axis: ratio / (1 - ratio) · 4 cycles
-    a picture, so 0 at ratio 0, 4 at ½, infinite at 1. The filter works on the cosine transform (DCT-II), whose
-    mirrored continuation keeps the borders clean.
+    The ratio moves the cut-off (where the gain is ½) along the whole frequency axis: it is ratio / (1 - ratio) · 4
+    cycles a picture, so 0 at ratio 0, 4 at ½, infinite at 1. The filter works on the cosine transform (DCT-II),
+    whose mirrored continuation keeps the borders clean.
     """
     k = np.arange(IMAGE_SIZE)
     basis = np.cos(np.pi * (2 * k + 1) * k[:, None] / (2 * IMAGE_SIZE)) * np.sqrt(2 / IMAGE_SIZE)
@@ -198,7 +197,7 @@ def winner_changes(probabilities: np.ndarray) -> list[WinnerChange]:
 
 
 def describe_changes(probabilities: np.ndarray) -> str:
-    """One sentence on where the leading class changes: "dog → frog at 43 %, frog → cat at 61 %." (see above)"""
+    """Say where the leading class changes along a sweep: "dog → frog at 43 %, frog → cat at 61 %."."""
     changes = winner_changes(probabilities)
     if not changes:
         return f"{CLASS_NAMES[int(np.argmax(probabilities[0]))]} leads at every ratio."
