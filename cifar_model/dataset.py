@@ -236,7 +236,8 @@ def download(progress: Progress | None = None) -> Path:
             )
         os.replace(part, target)
     except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
+        plain = isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError)
+        reason = error.reason if plain else error  # "HTTP Error 404: Not Found", "Connection refused"
         raise DatasetError(f"Can't fetch {ARCHIVE_URL}: {reason}.\n{THREE_WAYS}") from error
     finally:
         part.unlink(missing_ok=True)
@@ -282,7 +283,7 @@ def cache_entry(source: Source) -> Path:
     """
     try:
         stats = _stats(source)
-        # Reading 180 MB takes long; files with the paths, sizes and times of those read before have their key.
+        # Reading 180 MB takes long; files with paths, sizes and times of those read before have their key.
         identity = repr((_CACHE_FORMAT, source, stats))
         known = cache_root() / "known" / hashlib.sha256(identity.encode()).hexdigest()
         key = _recall(known)
@@ -484,7 +485,9 @@ def _read_parquet(source: Source) -> Iterator[Part]:
                     for encoded in batch.column("img").field("bytes").to_pylist():
                         x[row] = _decoded(file, row, encoded)
                         row += 1
-        except (pa.ArrowException, ValueError) as error:  # truncated, not Parquet, counts that don't match
+        except (pa.ArrowException, OSError, ValueError) as error:  # truncated, not Parquet, counts that lie
+            if getattr(error, "errno", None):  # the system's error, not Arrow's
+                raise
             reason = str(error).strip().splitlines()[0].rstrip(".")
             raise DatasetError(f"{file}: not a whole Parquet file ({reason}). Fetch it again.") from error
         if row != rows:
