@@ -11,6 +11,7 @@ import pandas as pd
 import platformdirs
 
 from cifar_model.errors import ModelError
+from cifar_model.files import replacing
 
 if TYPE_CHECKING:
     import keras
@@ -148,13 +149,9 @@ def read_json(path: Path) -> dict:
 
 
 def write_json(path: Path, value: dict) -> None:
-    """Write `value` whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    """Write `value` as JSON whole or not at all; LabError where the file can't be written."""
+    with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_history(path: Path) -> pd.DataFrame:
@@ -170,13 +167,9 @@ def read_history(path: Path) -> pd.DataFrame:
 
 
 def save_network(network: "keras.Model", path: Path) -> None:
-    """Save `network` as the ``.keras`` file `path`, whole or not at all, without optimizer state."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.keras")
-    try:
+    """Save `network` as the ``.keras`` file `path`, whole or not at all; LabError where it can't be written."""
+    with replacing(path) as temporary:
         network.save(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_network(path: Path) -> "keras.Model":

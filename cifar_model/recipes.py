@@ -82,7 +82,17 @@ _TABLE = {
     "lab-net": {
         "seed": Recipe(15, 32, 1e-3, "adam", augment=False, schedule="constant"),
         "quick": Recipe(3, 500, 0.12, "muon", augment=True, schedule="linear", label_smoothing=0.2),
-        "full": Recipe(28, 500, 0.12, "muon", augment=True, schedule="linear", label_smoothing=0.2, cutout=8),
+        "full": Recipe(
+            40,
+            500,
+            0.12,
+            "muon",
+            augment=True,
+            schedule="linear",
+            label_smoothing=0.2,
+            cutout=8,
+            resolutions=((0.35, 24), (1.0, 32)),
+        ),
     },
 }
 

@@ -1,0 +1,57 @@
+"""The command line: ``python -m cifar_model COMMAND``. Each command's module is imported when it is called."""
+
+import importlib
+import os
+import sys
+
+import click
+
+from cifar_model import __version__
+from cifar_model.errors import LabError
+
+# Command: its module in cifar_model.cli, and the line that `--help` shows.
+COMMANDS = {
+    "data": ("data", "Show what CIFAR-10 data is found, and where."),
+    "train": ("train", "Train a network and keep it as a run."),
+    "runs": ("runs", "List training runs; show, follow, pause, resume or stop one."),
+    "classify": ("answers", "Answer what pictures show."),
+    "evaluate": ("answers", "Score a model on CIFAR-10's test images."),
+    "blend": ("answers", "Mix two pictures and see what the network makes of it."),
+}
+
+
+class _Group(click.Group):
+    def list_commands(self, context):
+        return list(COMMANDS)
+
+    def get_command(self, context, name):
+        if name not in COMMANDS:
+            return None
+        return getattr(importlib.import_module(f"cifar_model.cli.{COMMANDS[name][0]}"), name)
+
+    def format_commands(self, context, formatter):
+        # From the table, so that --help imports no command.
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def invoke(self, context):
+        try:
+            return super().invoke(context)
+        except LabError as error:
+            click.echo(f"Error: {error}", err=True)
+            context.exit(error.exit_code)
+        except BrokenPipeError:  # `… | head` has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            context.exit(1)
+
+
+@click.group(cls=_Group)
+@click.version_option(__version__, prog_name="cifar_model")
+def main():
+    """CIFAR-10 lab: train small image classifiers, ask them about pictures, learn how far to trust them."""
+    # TensorFlow's start-up notices say nothing that a person can act on.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m cifar_model")

@@ -1,0 +1,168 @@
+"""``python -m cifar_model train``: learn in this process, and show it as it goes."""
+
+import shlex
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from cifar_model import runs
+from cifar_model.errors import RunError, SettingsError
+from cifar_model.models import read_json
+from cifar_model.recipes import LIMITS, NETWORKS, OPTIMIZERS, PRECISIONS, RECIPES, Settings
+
+LINE_SECONDS = 5.0  # between two progress lines where the output is not a terminal
+
+
+def _limits(field: str) -> str:
+    low, high = LIMITS[field]
+    return f"{low:g} to {high:g}"
+
+
+def _filters(context, parameter, value):
+    if value is None:
+        return None
+    try:
+        return tuple(int(part) for part in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a list like 32,64,64.") from None
+
+
+@click.command()
+@click.option("--network", type=click.Choice(list(NETWORKS)), default="lab-net", show_default=True)
+@click.option(
+    "--recipe", type=click.Choice(list(RECIPES)), default="quick", show_default=True, help="Named settings."
+)
+@click.option("--epochs", type=int, help=f"Passes over the training images, {_limits('epochs')}.")
+@click.option("--batch-size", type=int, help=f"Images a step, {_limits('batch_size')}.")
+@click.option("--learning-rate", type=float, help=f"Peak learning rate, {_limits('learning_rate')}.")
+@click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)))
+@click.option("--augment/--no-augment", default=None, help="Mirror, shift and cut out pictures at random.")
+@click.option("--fraction", type=float, help=f"Share of the training images to use, {_limits('fraction')}.")
+@click.option("--validation", type=float, help="Share of the training images held out [default: 0.1].")
+@click.option("--seed", type=int, help="Of every random draw [default: 0].")
+@click.option("--precision", type=click.Choice(PRECISIONS), help="[default: auto, the faster one]")
+@click.option("--deterministic", is_flag=True, default=None, help="The same weights at every repetition; slower.")
+@click.option("--filters", callback=_filters, help="custom network: filters of each block, like 32,64,64.")
+@click.option("--dropout", type=float, help=f"custom network: dropout rate, {_limits('dropout')}.")
+@click.option("--dense", type=int, help=f"custom network: units of the dense layer, {_limits('dense')}.")
+@click.option("--data", help="Directory or archive with CIFAR-10 [default: CIFAR10_DIR, else Keras's cache].")
+@click.option("--run", "name", help="Name of the run [default: a free one, like lab-net-quick-1].")
+@click.option("--resume", metavar="NAME", help="Go on with a run that was stopped, failed or killed.")
+@click.option("--queue", is_flag=True, help="Wait while as many runs train as CIFAR_LAB_MAX_RUNS allows.")
+def train(name, resume, queue, **options):
+    """Train a network on CIFAR-10 and keep it as a run.
+
+    Loss and accuracy are printed as they become known and written to the run's directory; Ctrl-C stops and
+    keeps the best network so far. Control it from elsewhere with `python -m cifar_model runs`.
+    """
+    given = {key: value for key, value in options.items() if value is not None}
+    if resume:
+        if given or name:
+            raise SettingsError("--resume goes on with the run's own settings: give no other option but --queue.")
+        name, path = resume, _resumable(resume)
+        stored = read_json(path / "settings.json")
+        settings, command = Settings.from_dict(stored.get("settings", {})), stored.get("command", "")
+    else:
+        settings = Settings(**given)
+        name = runs.check_name(name) if name else runs.new_name(settings)
+        path = _unused(name)
+        command = shlex.join(["python", "-m", "cifar_model", "train", *settings.to_argv(), "--run", name])
+    runs.check_capacity(queue, apart_from=name)
+
+    from cifar_model.training import train as train_run
+
+    def ahead() -> list[str]:
+        names = [run.name for run in runs.ahead_of(name)]
+        return names if len(names) >= runs.max_runs() else []
+
+    with _Display() as display:
+        display("note", {"message": f"Run {name}, in {path}"})
+        card = train_run(
+            settings,
+            path,
+            resume=bool(resume),
+            command=command,
+            report=display,
+            ahead=ahead if queue else list,
+        )
+    if card:
+        scores = card["scores"]
+        click.echo(
+            f"Test accuracy {100 * scores['test_accuracy']:.2f} %, loss {scores['test_loss']:.4f}, on "
+            f"{card['data']['test']:,} images. Ask it: python -m cifar_model classify --model {name} PICTURES"
+        )
+
+
+def _unused(name: str) -> Path:
+    # A run started by the app has its directory already, with nothing but the launcher's notes in it.
+    path = runs.runs_dir() / name
+    if (path / "settings.json").exists():
+        raise RunError(f"A run named {name!r} exists already. Choose another --run, or go on with --resume {name}.")
+    return path
+
+
+def _resumable(name: str) -> Path:
+    run = runs.read_run(name)
+    if run.state == "finished":
+        raise RunError(f"The run {name!r} is finished: there is nothing to resume. Start a new one with --run.")
+    return run.path
+
+
+class _Display:
+    """A progress bar in a terminal, plain lines elsewhere."""
+
+    def __init__(self):
+        self.bar = self.task = None
+        self.last_line = 0.0
+
+    def __enter__(self):
+        if sys.stdout.isatty():
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self.bar = Progress(
+                TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+                BarColumn(),
+                TextColumn("loss {task.fields[loss]:.4f}  accuracy {task.fields[accuracy]:.4f}"),
+                TextColumn("{task.fields[images_per_second]:,.0f} images/s"),
+                TimeRemainingColumn(),
+            )
+            self.bar.start()
+        return self
+
+    def __exit__(self, *error):
+        if self.bar:
+            self.bar.stop()
+
+    def __call__(self, kind: str, record: dict) -> None:
+        if kind == "progress":
+            self._progress(record)
+        elif kind == "epoch":
+            self._say(
+                "epoch {epoch}: loss {loss:.4f}, accuracy {accuracy:.4f}, validation loss {val_loss:.4f}, "
+                "validation accuracy {val_accuracy:.4f}, learning rate {learning_rate:.3g}, "
+                "{images_per_second:,.0f} images/s, {seconds:.0f} s".format(**record)
+            )
+        else:
+            self._say(record["message"])
+
+    def _say(self, line: str) -> None:
+        if self.bar:
+            self.bar.console.print(line, highlight=False)
+        else:
+            click.echo(line)
+            sys.stdout.flush()
+
+    def _progress(self, record: dict) -> None:
+        if self.bar:
+            done = (record["epoch"] - 1) * record["steps"] + record["step"]
+            if self.task is None:
+                self.task = self.bar.add_task("train", total=record["epochs"] * record["steps"], **record)
+            self.bar.update(self.task, completed=done, **record)
+        elif time.monotonic() - self.last_line >= LINE_SECONDS:
+            self.last_line = time.monotonic()
+            self._say(
+                "epoch {epoch}/{epochs} step {step}/{steps}: loss {loss:.4f}, accuracy {accuracy:.4f}, "
+                "{images_per_second:,.0f} images/s, {seconds_left:,.0f} s left".format(**record)
+            )
