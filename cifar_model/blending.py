@@ -11,8 +11,8 @@ from .errors import ImageError, SettingsError
 # The ways to mix, each explained in one line. `ratio` is always the share of the first picture.
 MODES: dict[str, str] = {
     "average": "Each pixel's value is the weighted mean of the two, like two slides laid over each other.",
-    "linear": "The weighted mean of the light itself, as from two projectors on one screen: brighter mid-tones.",
-    "halves": "A vertical cut: the left part, as wide as its share, is the first picture, the rest the second.",
+    "linear": "The weighted mean of the light itself, as from two projectors on a screen: mid-tones glow.",
+    "halves": "A vertical cut: the left part, as wide as its share, is the first picture, the rest the other.",
     "checkerboard": "A board of 4×4-pixel cells: as many as its share show the first picture, evenly spread.",
     "frequencies": "The first picture's coarse shapes with the second's fine detail: the larger "
     "the share, the finer the detail that is the first's.",
@@ -133,11 +133,11 @@ def _checkerboard(a: np.ndarray, b: np.ndarray, ratio: np.ndarray) -> np.ndarray
 
 
 def _frequencies(a: np.ndarray, b: np.ndarray, ratio: np.ndarray) -> np.ndarray:
-    """Hybrid images (Oliva, Torralba & Schyns 2006): `a` through a Gaussian low pass, `b` through its complement.
+    """Hybrid images (Oliva, Torralba & Schyns 2006): Gaussian low pass of `a` plus the complement from `b`.
 
-    The ratio moves the cut-off (where the gain is ½) along the whole frequency axis: it is ratio / (1 - ratio) · 4
-    cycles a picture, so 0 at ratio 0, 4 at ½, infinite at 1. The filter works on the cosine transform (DCT-II),
-    whose mirrored continuation keeps the borders clean.
+    The ratio moves the cut-off (where the gain is ½) along the whole frequency axis: ratio / (1 - ratio) · 4
+    cycles a picture, so 0 at ratio 0, 4 at ½, infinite at 1. The filter works on the cosine transform
+    (DCT-II), whose mirrored continuation keeps the borders clean.
     """
     k = np.arange(IMAGE_SIZE)
     basis = np.cos(np.pi * (2 * k + 1) * k[:, None] / (2 * IMAGE_SIZE)) * np.sqrt(2 / IMAGE_SIZE)

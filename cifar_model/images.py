@@ -51,15 +51,15 @@ _PLUGINS = {
     "AVIF": AvifImagePlugin.AvifImageFile,
 }
 
-# A decoded picture is reduced to 512 to 1,023 pixels on its shorter side, at least 16 times what the network sees:
-# reducing first and resampling afterwards then can't be told from resampling at once. Long strips give way further.
+# A decoded picture is reduced to 512 to 1,023 pixels on its shorter side, at least 16 times what the network
+# sees: reducing first and resampling then can't be told from resampling at once. Long strips give way further.
 _KEPT_SIDE = 16 * IMAGE_SIZE
 _KEPT_PIXELS = 4_000_000
 
 # What decoding one picture may take, in bytes, beyond the 40 MB that Python, NumPy and Pillow take anyway.
 _MAX_MEMORY = 560_000_000
 
-# A progressive JPEG is decoded once over for each scan. Cameras write about 10; hostile files of a million exist.
+# A progressive JPEG is decoded once over for each scan. Editors write about 10; hostile files thousands.
 # (Films behind a picture, as telephones store them, hold the marker by chance, up to 300 times in 20 MB.)
 _MAX_SCANS = 500
 
@@ -95,8 +95,8 @@ def load_image(
 def decode_image(source: bytes | str | os.PathLike | BinaryIO, *, name: str | None = None) -> Image.Image:
     """Decode the first frame of a picture: upright, in sRGB, transparency over white.
 
-    A picture whose shorter side has 1,024 pixels or more is reduced by a whole factor (the mean of each block)
-    to no less than 512 there; a strip of more than 4 megapixels, below that. Peak memory stays below 600 MB.
+    A picture whose shorter side has 1,024 pixels or more is reduced by a whole factor (mean of each block) to
+    no less than 512 there, a long strip further. Peak memory stays below 600 MB.
 
     Parameters
     ----------
@@ -111,8 +111,8 @@ def decode_image(source: bytes | str | os.PathLike | BinaryIO, *, name: str | No
     ------
     ImageError
         Missing, unreadable, empty, not one of the seven formats, damaged, over 20 MB, over 50 megapixels, or
-        more than 100 times as long as wide. Also of a kind that takes more than 600 MB to decode: WebP over 46
-        megapixels, AVIF over 43 with transparency or more than 8 bits (33 with both), TIFF stored as one strip.
+        more than 100 times as long as wide. Also what would take more than 600 MB to decode: WebP over 46
+        megapixels, AVIF over 40 with transparency or more than 8 bits (31 with both), some TIFF in one strip.
     """
     data, name = _read(source, name)
     kind = _sniff(data, name)
@@ -130,8 +130,8 @@ def decode_image(source: bytes | str | os.PathLike | BinaryIO, *, name: str | No
         raise
     except Exception as error:  # damaged bytes make decoders raise nearly anything, MemoryError included
         raise ImageError(
-            f"{name}: this {kind} file ({_megabytes(len(data))}) can't be decoded; it is damaged or cut short "
-            f"({_printable(error).rstrip('.') or type(error).__name__}). Allowed: {ALLOWED}. "
+            f"{name}: this {kind} file ({_megabytes(len(data))}) can't be decoded; it is damaged or cut "
+            f"short ({_printable(error).rstrip('.') or type(error).__name__}). Allowed: {ALLOWED}. "
             "Open it in an image editor and save it again, or fetch it anew."
         ) from error
     picture.info = {}  # the profile and the orientation no longer apply
@@ -179,8 +179,8 @@ def find_images(
 ) -> list[Path]:
     """List picture files: files as named, folders searched through and through by suffix.
 
-    The order is that of `paths`, sorted within each folder; a file reached twice is listed once; hidden files
-    in folders are left out. `on_error`, if given, is told of each path that would raise, and the rest is listed.
+    The order is that of `paths`, sorted within each folder; a file reached twice is listed once; in folders,
+    hidden files are left out. `on_error`, if given, is told of each path that would raise, and the rest listed.
 
     Raises
     ------
@@ -199,7 +199,12 @@ def find_images(
 
     found = {}
     for path in map(Path, paths):
-        if path.is_dir():
+        try:
+            is_folder = stat.S_ISDIR(os.stat(path).st_mode)
+        except (OSError, ValueError) as error:
+            refuse(path, f"{getattr(error, 'strerror', None) or error}. Check the name and its permissions.")
+            continue
+        if is_folder:
             inside = [
                 Path(folder, file)
                 for folder, _, files in os.walk(path, onerror=unreadable)
@@ -207,11 +212,8 @@ def find_images(
                 if file.lower().endswith(IMAGE_SUFFIXES) and not file.startswith(".")
             ]
             files = sorted(inside)
-        elif path.exists():
-            files = [path]
         else:
-            refuse(path, "no such file or folder. Check the name.")
-            continue
+            files = [path]
         for file in files:
             found.setdefault(os.path.realpath(file), file)
     return list(found.values())
@@ -362,9 +364,8 @@ def _memory(image: Image.Image, kind: str, data: bytes) -> int:
         channels = len(image.getbands())
         # Box av1C: bit 6 of its third byte tells planes of 10 or 12 bits (AV1 in ISOBMFF, section 2.3.3).
         deep = any(len(box) > 2 and box[2] & 0x40 for box in data[:100_000].split(b"av1C")[1:])
-        return (
-            width * height * (channels * (2 if deep else 1) + 2 * channels + 1)
-        )  # planes, pixels, a copy, spare
+        planes = channels * (2 if deep else 1)
+        return width * height * (planes + 2 * channels + 2)  # planes, pixels, a copy, spare
     if kind == "TIFF":
         tags = image.tag_v2
         rows = min(height, tags.get(323) or tags.get(278) or height)  # of a tile, of a strip

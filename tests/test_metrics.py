@@ -1,0 +1,98 @@
+"""Metrics against scikit-learn, and against closed forms where it has none."""
+
+import math
+
+import numpy as np
+import pytest
+
+from cifar_model import metrics
+
+
+@pytest.fixture(params=[np.float32, np.float64])
+def answers(request):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 10, 2000)
+    p = rng.dirichlet(np.full(10, 0.3), 2000)
+    p[np.arange(1000), y[:1000]] += 1
+    return y, (p / p.sum(1, keepdims=True)).astype(request.param)
+
+
+def test_scores_equal_scikit_learns(answers):
+    oracle = pytest.importorskip("sklearn.metrics", reason="scikit-learn is a development dependency")
+    y, p = answers
+    guess = p.argmax(1)
+    assert metrics.accuracy_score(y, guess) == oracle.accuracy_score(y, guess)
+    loss = oracle.log_loss(y, p, labels=range(10))
+    assert metrics.cross_entropy_loss(y, p) == pytest.approx(loss, rel=1e-5)
+    for k in range(1, 10):
+        assert metrics.top_k_accuracy_score(y, p, k) == oracle.top_k_accuracy_score(
+            y, p, k=k, labels=range(10)
+        )
+    confusion = metrics.confusion_matrix(y, guess)
+    assert confusion.dtype == np.int64
+    np.testing.assert_array_equal(confusion, oracle.confusion_matrix(y, guess, labels=range(10)))
+    precision, recall = metrics.precision_recall(confusion)
+    expected = oracle.precision_recall_fscore_support(y, guess, labels=range(10))
+    np.testing.assert_allclose(precision, expected[0])
+    np.testing.assert_allclose(recall, expected[1])
+
+
+def test_rows_are_truth_and_classes_without_answers_count_zero():
+    confusion = metrics.confusion_matrix(np.array([3, 3]), np.array([3, 5]))
+    assert confusion[3, 5] == 1 and confusion[5, 3] == 0
+    precision, recall = metrics.precision_recall(confusion)
+    assert precision[3] == 1 and recall[3] == 0.5
+    assert precision[0] == recall[0] == 0 and np.isfinite([*precision, *recall]).all()
+
+
+def test_a_guesser_loses_ln_10_and_a_hopeless_answer_stays_finite():
+    y = np.arange(10)
+    assert metrics.cross_entropy_loss(y, np.full((10, 10), 0.1)) == pytest.approx(math.log(10))
+    assert metrics.cross_entropy_loss(y, np.eye(10, dtype=np.float32)) == 0
+    wrong = metrics.cross_entropy_loss(y, np.roll(np.eye(10, dtype=np.float32), 1, axis=0))
+    assert wrong == pytest.approx(-math.log(np.finfo(np.float32).eps), rel=1e-6)
+
+
+def test_calibration_error_in_closed_form():
+    # Always 80 % sure and right 6 times of 10: the gap is 0.2 however it is cut (equal confidences).
+    p = np.full((10, 10), 0.2 / 9)
+    p[:, 0] = 0.8
+    y = np.array([0] * 6 + [1] * 4)
+    assert metrics.expected_calibration_error(y, p, bins=1) == pytest.approx(0.2)
+    # Two bins of equal number: 0.5 sure and never right, 1.0 sure and always right.
+    q = np.zeros((8, 10))
+    q[:4, :2] = 0.5
+    q[4:, 3] = 1
+    y = np.array([9] * 4 + [3] * 4)
+    assert metrics.expected_calibration_error(y, q, bins=2) == pytest.approx(0.25)
+    assert metrics.expected_calibration_error(y, q, bins=100) == pytest.approx(0.25)
+
+
+def test_calibration_error_equals_a_plain_loop(answers):
+    y, p = answers
+    order = np.argsort(p.max(1), kind="stable")
+    expected = 0.0
+    for part in np.array_split(order, 15):
+        sure = np.mean([float(p[i].max()) for i in part])
+        right = np.mean([p[i].argmax() == y[i] for i in part])
+        expected += len(part) / len(y) * abs(sure - right)
+    assert metrics.expected_calibration_error(y, p) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: metrics.accuracy_score(np.array([], int), np.array([], int)),
+        lambda: metrics.accuracy_score(np.array([1, 2]), np.array([1])),
+        lambda: metrics.accuracy_score(np.array([1.0]), np.array([1])),
+        lambda: metrics.confusion_matrix(np.array([10]), np.array([1])),
+        lambda: metrics.confusion_matrix(np.array([1]), np.array([-1])),
+        lambda: metrics.cross_entropy_loss(np.array([10]), np.full((1, 10), 0.1)),
+        lambda: metrics.cross_entropy_loss(np.array([1, 2]), np.full((1, 10), 0.1)),
+        lambda: metrics.top_k_accuracy_score(np.array([1]), np.full((1, 10), 0.1), 0),
+        lambda: metrics.expected_calibration_error(np.array([1]), np.full((1, 10), 0.1), 0),
+    ],
+)
+def test_what_does_not_belong_together_is_refused(call):
+    with pytest.raises(ValueError, match="Received"):
+        call()
