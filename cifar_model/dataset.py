@@ -101,15 +101,14 @@ def find_source(data_dir: str | os.PathLike[str] | None = None) -> Source:
     """
     given = data_dir or os.environ.get("CIFAR10_DIR")
     if given:
-        path = Path(given).expanduser().absolute()
+        path = Path(os.path.expanduser(given)).absolute()
         try:
-            source = _source_at(path)
+            if source := _source_at(path):
+                return source
+            found = f"holds no CIFAR-10 (found: {_listing(path)})" if path.exists() else "does not exist"
         except OSError as error:
             raise _unreadable(path, error) from error
-        if source is None:
-            found = "does not exist" if not path.exists() else f"holds no CIFAR-10 (found: {_listing(path)})"
-            raise DatasetError(f"{path} {found}.\n{THREE_WAYS}")
-        return source
+        raise DatasetError(f"{path} {found}.\n{THREE_WAYS}")
     if source := keras_source():
         return source
     raise DatasetError(f"No CIFAR-10 found: no --data, no CIFAR10_DIR, none in Keras's cache.\n{THREE_WAYS}")
@@ -119,10 +118,10 @@ def keras_source() -> Source | None:
     """What keras.datasets.cifar10, or `download`, left in Keras's cache; None if nothing."""
     for folder in _keras_folders():
         for name in _KERAS_FOLDERS:
-            if all((folder / name / batch).is_file() for batch in _BATCHES):
+            if all(os.path.isfile(folder / name / batch) for batch in _BATCHES):
                 return _batches_source("python", folder / name)
         for name in _KERAS_ARCHIVES:
-            if (folder / name).is_file():
+            if os.path.isfile(folder / name):
                 return Source("archive", folder / name, (folder / name,), ARCHIVE_SHA256)
     return None
 
@@ -181,7 +180,7 @@ def _check_shards(folder: Path, split: str, shards: list[Path]) -> None:
 def _keras_folders() -> list[Path]:
     """Keras's datasets folders, the one that it writes first (keras/src/utils/file_utils.py)."""
     home = os.environ.get("KERAS_HOME")
-    preferred = Path(home) if home else Path.home() / ".keras"
+    preferred = Path(home or os.path.expanduser("~/.keras"))
     fallback = Path("/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir()) / ".keras"
     return [folder / "datasets" for folder in (preferred, fallback)]
 
@@ -272,8 +271,8 @@ def load_cifar10(
 def cache_root() -> Path:
     """Where the decoded arrays lie: CIFAR_LAB_CACHE, else the user's cache directory."""
     chosen = os.environ.get("CIFAR_LAB_CACHE")
-    root = Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("cifar-lab", appauthor=False)
-    return root / "cifar10"
+    root = os.path.expanduser(chosen) if chosen else platformdirs.user_cache_path("cifar-lab")
+    return Path(root) / "cifar10"
 
 
 def cache_entry(source: Source) -> Path:

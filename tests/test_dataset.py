@@ -72,8 +72,8 @@ def original_batch(name, x, y):
     pixels = rows(x).tobytes()
     array = (
         b"cnumpy.core.multiarray\n_reconstruct\nq\x07cnumpy\nndarray\nq\x08K\x00\x85U\x01b\x87Rq\x09"
-        b"(K\x01K" + bytes([len(x)]) + b"M\x00\x0c\x86cnumpy\ndtype\nq\nU\x02u1K\x00K\x01\x87Rq\x0b"
-        b"(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T"
+        b"(K\x01M" + len(x).to_bytes(2, "little") + b"M\x00\x0c\x86"
+        b"cnumpy\ndtype\nq\nU\x02u1K\x00K\x01\x87Rq\x0b(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T"
         + len(pixels).to_bytes(4, "little") + pixels + b"tb"
     )  # fmt: skip
     parts = [text(b"batch_label"), text(title), text(b"labels"), labels, text(b"data"), array]
@@ -181,6 +181,8 @@ def test_no_source_names_three_ways(tmp_path):
     text = message(None)
     assert "data --download" in text and "cifar-10-python.tar.gz" in text and "Parquet" in text
     assert "does not exist" in message(tmp_path / "nowhere")
+    assert "does not exist" in message("~nobody-of-this-name/data")
+    assert "can't be read" in message(os.devnull) and not is_available(os.devnull)
     (tmp_path / "notes.txt").write_text("hello")
     assert "holds no CIFAR-10 (found: notes.txt" in message(tmp_path)
     assert "broken archive" in message(tmp_path / "notes.txt")
@@ -440,6 +442,7 @@ def test_pickle_bombs_and_rubbish(batches, content):
     assert dataset._Latin1("é") == b"\xe9" and dataset._PickledDtype("u1").name == "u1"
 
 
+@pytest.mark.filterwarnings("ignore:invalid escape")
 def test_any_flipped_byte_is_an_error_or_other_data(batches):
     good = (batches / "data_batch_1").read_bytes()
     rng = np.random.default_rng(0)
