@@ -4,6 +4,7 @@ Every chart has a transparent background and takes its text colour from the page
 on white. Marks that carry text use a grey that reads on white and on near-black.
 """
 
+import html
 import math
 import os
 from collections.abc import Sequence
@@ -307,6 +308,9 @@ def save_chart(chart: alt.TopLevelMixin, path: str | os.PathLike, *, scale: floa
             # Of the menu only "save as" stays: the editor it offers is a web page.
             actions = {"export": True, "source": False, "compiled": False, "editor": False}
             page = chart.to_html(inline=True, embed_options={"actions": actions})
+            title = html.escape(str(chart.description))
+            page = page.replace("<html>", '<html lang="en">', 1)
+            page = page.replace("<head>", f"<head>\n  <title>{title}</title>", 1)
             temporary.write_text(page, encoding="utf-8")
         else:
             chart.save(temporary, format=path.suffix.lower()[1:], scale_factor=scale)
@@ -350,6 +354,7 @@ def contact_sheet(
         left = gap + (index % columns) * (tile + gap)
         top = gap + (index // columns) * cell_height
         sheet.paste(Image.fromarray(pixels).resize((tile, tile), Image.Resampling.NEAREST), (left, top))
+        draw.rectangle((left - 1, top - 1, left + tile, top + tile), outline="#DDDDDD")  # white ends somewhere
         for number, text in enumerate(texts):
             draw.text((left, top + tile + 2 + number * line_height), _fit(text, font, tile), "#222222", font)
     return sheet

@@ -73,3 +73,19 @@ def tiny_cifar10(tmp_path_factory) -> Path:
     write_parquet(folder / "train-00000-of-00001.parquet", *make_pictures(40, seed=1))
     write_parquet(folder / "test-00000-of-00001.parquet", *make_pictures(10, seed=2))
     return folder
+
+
+@pytest.fixture(scope="session")
+def random_model(tmp_path_factory) -> Path:
+    """A model directory, complete but for what training adds: seed-cnn with fixed random weights."""
+    from cifar_model.architectures import build_network
+    from cifar_model.backend import import_keras
+    from cifar_model.models import CARD_FILE, MODEL_FILE, save_network, write_json
+
+    keras = import_keras()
+    folder = tmp_path_factory.mktemp("models") / "random"
+    folder.mkdir()
+    keras.utils.set_random_seed(7)
+    save_network(build_network("seed-cnn"), folder / MODEL_FILE)
+    write_json(folder / CARD_FILE, {"name": "random", "network": "seed-cnn"})
+    return folder

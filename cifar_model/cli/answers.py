@@ -266,13 +266,13 @@ def evaluate(
         },
         "confusion": confusion.tolist(),
     }
+    title = f"{classifier.name} on {len(images):,} {split} images"
     if chart:
-        title = f"{model} on {len(images):,} {split} images"
         figures.save_chart(figures.confusion_chart(confusion, title=title), chart)
     if as_json:
         click.echo(json.dumps(result, indent=2))
         return
-    click.echo(f"{model} on {len(images):,} {split} images")
+    click.echo(title)
     click.echo(f"accuracy           {100 * result['accuracy']:.2f} %")
     click.echo(f"loss               {result['loss']:.4f} nats")
     click.echo(f"calibration error  {100 * result['calibration_error']:.2f} % (expected, 15 bins)")
@@ -338,7 +338,7 @@ def blend(
     ratios = [i / (len(sweep) - 1) for i in range(len(sweep))]
     summary = blending.describe_sweep(sweep, ratio, a_name, b_name)
     if chart:
-        title = f"{a_name} and {b_name}, mixed by {mode}: {model}"
+        title = f"{a_name} and {b_name}, mixed by {mode}: {classifier.name}"
         figures.save_chart(
             figures.sweep_chart(sweep, names=(a_name, b_name), ratio=ratio, title=title), chart
         )
@@ -374,7 +374,7 @@ def blend(
         rows.writerows((share, *row) for share, row in zip(ratios, sweep.tolist(), strict=True))
     else:
         shares = f"{100 * ratio:.4g} % {a_name} + {100 * (1 - ratio):.4g} % {b_name}"
-        click.echo(f"{shares}, mixed by {mode}: {model}")
+        click.echo(f"{shares}, mixed by {mode}: {classifier.name}")
         for i in np.argsort(-probabilities, kind="stable"):
             bar = "█" * round(30 * float(probabilities[i]))
             click.echo(f"  {CLASS_NAMES[i]:<10}  {figures.percent(probabilities[i]):>7}  {bar}".rstrip())
