@@ -258,7 +258,7 @@ def estimate_time(settings: Settings) -> Estimate:
     speed = None
     for run in list_runs():
         if all(run.settings.get(key) == value for key, value in wanted.items()) and len(run.history):
-            speed = float(run.history["images_per_second"].iloc[-1])
+            speed = float(run.history["images_per_second"].median())
             break
     if not (measured := bool(speed)):
         shape = {"filters": settings.filters, "dense": settings.dense} if settings.network == "custom" else {}
@@ -303,7 +303,7 @@ def resume_run(name: str, *, queue: bool = False) -> None:
 
 
 def check_capacity(queue: bool = False, *, apart_from: str = "") -> None:
-    """Raise RunError when as many runs train as are allowed, unless `queue`; the run `apart_from` doesn't count."""
+    """Raise RunError when as many runs train as may, unless `queue`; the run `apart_from` doesn't count."""
     live = [run for run in live_runs() if run.name != apart_from]
     if len(live) >= max_runs() and not queue:
         names = ", ".join(f"{run.name} ({run.state})" for run in live)

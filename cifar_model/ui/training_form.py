@@ -1,0 +1,264 @@
+"""The Train page's form: the way to the data, the settings of a new run, the button that starts it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+import streamlit as st
+
+from cifar_model import dataset, runs
+from cifar_model.architectures import count_parameters
+from cifar_model.errors import LabError
+from cifar_model.recipes import LIMITS, NETWORKS, OPTIMIZERS, RECIPES, Settings, default_settings
+from cifar_model.ui.training import EXPLAIN, LIVE_SECONDS, STATES, duration, fenced, show
+
+
+class Download:
+    """One download of CIFAR-10 for all sessions, in a thread that no page's end stops."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.running = False
+        self.done = self.total = 0
+        self.error = ""
+
+    def start(self) -> None:
+        """Begin, unless it runs already."""
+        with self._lock:
+            if self.running:
+                return
+            self.running, self.error, self.done, self.total = True, "", 0, 0
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def _work(self) -> None:
+        def note(done: int, total: int) -> None:
+            self.done, self.total = done, total
+
+        try:
+            dataset.download(note)
+        except LabError as error:
+            self.error = str(error)
+        except Exception as error:  # shown, or the page would wait for ever
+            self.error = f"The download failed: {error}"
+        finally:
+            self.running = False
+
+
+@st.cache_resource(show_spinner=False)
+def the_download() -> Download:
+    """The one download of this server."""
+    return Download()
+
+
+def data_section() -> bool:
+    """Say so and offer the download if CIFAR-10 isn't on this machine; return whether it is."""
+    try:
+        dataset.find_source()
+        return True
+    except LabError as error:
+        problem = error
+    with st.container(border=True):
+        st.subheader("First, the pictures", anchor=False)
+        if os.environ.get("CIFAR10_DIR"):  # a download would not be looked at
+            st.error(fenced(str(problem)), icon=":material/folder_off:")
+            st.markdown("Correct the setting `CIFAR10_DIR`, or remove it, and start the app again.")
+            return False
+        st.markdown(
+            "Training needs CIFAR-10, 60,000 small pictures in ten classes, and it isn't here yet. Fetch "
+            "it once from its home at the University of Toronto (163 MB), or set `CIFAR10_DIR` to a folder "
+            "that holds it and start the app again."
+        )
+        job = the_download()
+        st.fragment(_download_progress, run_every=LIVE_SECONDS if job.running else None)(job.running)
+    return False
+
+
+def _download_progress(was_running: bool) -> None:
+    job = the_download()
+    if was_running and not job.running:
+        st.rerun()
+    if job.running:
+        share = job.done / job.total if job.total else 0.0
+        text = (
+            f"{job.done / 1e6:,.0f} of {job.total / 1e6:,.0f} MB"
+            if job.total
+            else "Asking for the pictures …"
+        )
+        st.progress(min(1.0, share), text=text)
+        return
+    if job.error:
+        st.error(job.error, icon=":material/cloud_off:")
+        st.markdown(
+            "Without network: copy `cifar-10-python.tar.gz`, or a folder with CIFAR-10, from another "
+            "machine, and set `CIFAR10_DIR` to it."
+        )
+    if st.button(
+        "Try again" if job.error else "Download CIFAR-10", icon=":material/download:", type="primary"
+    ):
+        job.start()
+        st.rerun()
+
+
+# The form
+
+
+def run_form(has_data: bool) -> None:
+    """The settings of a new run, how long it may take, and the button that starts it."""
+    st.fragment(_run_form)(has_data)
+
+
+def _key(field: str) -> str:
+    return f"train_{field}"
+
+
+def _take_recipe() -> None:
+    """Fill the form with the recipe's own settings."""
+    chosen = default_settings(st.session_state[_key("network")], st.session_state[_key("recipe")])
+    for field in ("epochs", "batch_size", "learning_rate", "optimizer", "augment"):
+        st.session_state[_key(field)] = getattr(chosen, field)
+
+
+def _begin_form() -> None:
+    if _key("network") not in st.session_state:
+        st.session_state[_key("network")], st.session_state[_key("recipe")] = "lab-net", "quick"
+        _take_recipe()
+        plain = default_settings()
+        values = {
+            _key("fraction"): 100,
+            _key("seed"): plain.seed,
+            _key("blocks"): len(plain.filters),
+            _key("dropout"): plain.dropout,
+            _key("dense"): plain.dense,
+        }
+        for key, value in values.items():
+            st.session_state[key] = value
+        for block, width in enumerate((*plain.filters, 64)[: LIMITS["blocks"][1]]):
+            st.session_state[_key(f"filters{block}")] = width
+
+
+def _keep(field: str) -> dict[str, Any]:
+    """Arguments that make a widget keep its value while the person is on another page."""
+    return {"key": _key(field), "persist_state": "session"}
+
+
+def _number(field: str, label: str, **options: Any) -> Any:
+    low, high = LIMITS[field]
+    return st.number_input(label, low, high, help=EXPLAIN[field], **_keep(field), **options)
+
+
+def _run_form(has_data: bool) -> None:
+    _begin_form()
+    left, right = st.columns(2)
+    with left:
+        names = {"seed-cnn": "seed-cnn", "lab-net": "lab-net", "custom": "Your own"}
+        network = st.segmented_control(
+            "Network", list(NETWORKS), format_func=names.get, on_change=_take_recipe, required=True,
+            help=EXPLAIN["network"], width="stretch", **_keep("network"),
+        )  # fmt: skip
+        st.caption(NETWORKS[network])
+    with right:
+        recipe = st.segmented_control(
+            "Recipe", list(RECIPES), on_change=_take_recipe, required=True, help=EXPLAIN["recipe"],
+            width="stretch", **_keep("recipe"),
+        )  # fmt: skip
+        st.caption(RECIPES[recipe])
+    shape = _editor() if network == "custom" else {}
+    with st.grid(4, min_column_width=170, vertical_alignment="bottom"):
+        epochs = _number("epochs", "Epochs")
+        batch_size = _number("batch_size", "Batch size")
+        learning_rate = _number("learning_rate", "Learning rate", step=0.001, format="%g")
+        optimizer = st.selectbox(
+            "Optimizer", list(OPTIMIZERS), help=EXPLAIN["optimizer"], **_keep("optimizer")
+        )
+        fraction = st.slider(
+            "Share of the pictures", 1, 100, format="%d %%", help=EXPLAIN["fraction"], **_keep("fraction")
+        )
+        seed = _number("seed", "Seed")
+        name = st.text_input(
+            "Name", placeholder=_suggested(network, recipe), max_chars=runs.MAX_NAME_LENGTH, key=_key("name"),
+            help="What the run and its model are called; left empty, it gets the name shown.",
+        )  # fmt: skip
+        augment = st.toggle("Augmentation", help=EXPLAIN["augment"], **_keep("augment"))
+    try:
+        settings = Settings(
+            network=network, recipe=recipe, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
+            optimizer=optimizer, augment=augment, fraction=fraction / 100, seed=seed, **shape,
+        )  # fmt: skip
+        estimate = runs.estimate_time(settings)
+        parameters = count_parameters(network, **shape)
+    except LabError as error:
+        st.error(str(error))
+        return
+    if name.strip():
+        try:
+            runs.check_name(name.strip())
+        except LabError as error:
+            st.error(str(error))
+            return
+    sure = (
+        "as the last run of this network here" if estimate.measured else "a rough guess, as none ran here yet"
+    )
+    st.markdown(f"**{parameters:,}** parameters · about **{duration(estimate.seconds)}** ({sure})")
+    _start_button(settings, name.strip() or None, has_data)
+    with st.expander("The command that runs", icon=":material/terminal:"):
+        shown = name.strip() or _suggested(network, recipe)
+        st.code(
+            " ".join(["python -m cifar_model train", *settings.to_argv(), "--run", shown]),
+            "shell",
+            wrap_lines=True,
+        )
+
+
+def _suggested(network: str, recipe: str) -> str:
+    return runs.new_name(default_settings(network, recipe))
+
+
+def _editor() -> dict[str, Any]:
+    """The shape of a network of one's own, its size shown as it changes."""
+    with st.container(border=True):
+        with st.grid(3, min_column_width=170, vertical_alignment="bottom"):
+            low, high = LIMITS["blocks"]
+            blocks = st.slider("Convolution blocks", low, high, help=EXPLAIN["blocks"], **_keep("blocks"))
+            low, high = LIMITS["dropout"]
+            dropout = st.slider("Dropout", low, high, step=0.05, help=EXPLAIN["dropout"], **_keep("dropout"))
+            dense = _number("dense", "Dense units")
+        low, high = LIMITS["filters"]
+        with st.grid(4, min_column_width=140):
+            filters = tuple(
+                st.number_input(
+                    f"Filters in block {block + 1}", low, high, step=8, help=EXPLAIN["filters"],
+                    **_keep(f"filters{block}"),
+                )
+                for block in range(blocks)
+            )  # fmt: skip
+        shape = {"filters": filters, "dropout": dropout, "dense": dense}
+        st.markdown(
+            f"This network has **{count_parameters('custom', **shape):,}** parameters (weights to learn)."
+        )
+    return shape
+
+
+def _start_button(settings: Settings, name: str | None, has_data: bool) -> None:
+    ahead = runs.live_runs()
+    busy = len(ahead) >= runs.max_runs()
+    if busy:
+        names = ", ".join(f"**{run.name}** ({STATES[run.state][0]})" for run in ahead)
+        st.info(
+            f"{names} {'is' if len(ahead) == 1 else 'are'} ahead. "
+            "A new run waits in the queue and starts by itself.",
+            icon=":material/hourglass_empty:",
+        )
+    label = "Queue this run" if busy else "Start training"
+    if not st.button(
+        label, type="primary", icon=":material/play_arrow:", disabled=not has_data, key="train_start"
+    ):
+        return
+    try:
+        started = runs.start_run(settings, name, queue=busy)
+    except LabError as error:
+        st.error(str(error))
+        return
+    show(started)
+    st.rerun()
