@@ -354,7 +354,8 @@ def contact_sheet(
         left = gap + (index % columns) * (tile + gap)
         top = gap + (index // columns) * cell_height
         sheet.paste(Image.fromarray(pixels).resize((tile, tile), Image.Resampling.NEAREST), (left, top))
-        draw.rectangle((left - 1, top - 1, left + tile, top + tile), outline="#DDDDDD")  # white ends somewhere
+        # A frame, since a white picture would have no edge.
+        draw.rectangle((left - 1, top - 1, left + tile, top + tile), outline="#DDDDDD")
         for number, text in enumerate(texts):
             draw.text((left, top + tile + 2 + number * line_height), _fit(text, font, tile), "#222222", font)
     return sheet

@@ -31,8 +31,9 @@ def sweep():
 
 @pytest.fixture(scope="module")
 def history():
-    columns = {"loss": [2.0, 1.5], "accuracy": [0.3, 0.5], "val_loss": [1.9, 1.6], "val_accuracy": [0.31, 0.52]}
-    return pd.DataFrame({"epoch": [1, 2], **columns})
+    training = {"loss": [2.0, 1.5], "accuracy": [0.3, 0.5]}
+    validation = {"val_loss": [1.9, 1.6], "val_accuracy": [0.31, 0.52]}
+    return pd.DataFrame({"epoch": [1, 2], **training, **validation})
 
 
 @pytest.fixture(scope="module")
@@ -184,8 +185,8 @@ def test_contact_sheet_shows_each_pixel_unsmoothed():
     pixels = np.asarray(sheet)
     # Picture 4 stands in row 1, column 1: find it again, each of its pixels a square of 4 × 4.
     enlarged = images[4].repeat(4, axis=0).repeat(4, axis=1)
-    left = 8 + 128 + 8
-    tops = [y for y in range(pixels.shape[0] - 128) if (pixels[y : y + 128, left : left + 128] == enlarged).all()]
+    column = pixels[:, 8 + 128 + 8 :][:, :128]
+    tops = [y for y in range(len(column) - 128) if (column[y : y + 128] == enlarged).all()]
     assert len(tops) == 1
     assert (pixels[0, 0] == 255).all()
     assert sheet.width == 8 + 3 * (128 + 8)
