@@ -11,8 +11,8 @@ from .errors import ImageError, SettingsError
 # The ways to mix, each explained in one line. `ratio` is always the share of the first picture.
 MODES: dict[str, str] = {
     "average": "Each pixel's value is the weighted mean of the two, like two slides laid over each other.",
-    "linear": "The weighted mean of the light itself, as from two projectors on a screen: mid-tones glow.",
-    "halves": "A vertical cut: the left part, as wide as its share, is the first picture, the rest the other.",
+    "linear": "The weighted mean of the light itself, as from two projectors: overlaps come out brighter.",
+    "halves": "Cut upright: the left part, as wide as its share, is the first picture, the rest the other.",
     "checkerboard": "A board of 4×4-pixel cells: as many as its share show the first picture, evenly spread.",
     "frequencies": "The first picture's coarse shapes with the second's fine detail: the larger "
     "the share, the finer the detail that is the first's.",
@@ -56,7 +56,7 @@ def sweep(a: np.ndarray, b: np.ndarray, *, mode: str = "average", steps: int = 1
     SettingsError
         Fewer than 2 or more than 10,001 steps; otherwise as `blend`.
     """
-    if not 2 <= steps <= 10_001:
+    if not isinstance(steps, (int, np.integer)) or not 2 <= steps <= 10_001:
         raise SettingsError(f"A sweep takes 2 to 10,001 steps. Received: steps={steps!r}.")
     return _blend(a, b, np.arange(steps) / (steps - 1), mode)
 

@@ -10,6 +10,7 @@ import io
 import math
 import os
 import stat
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
@@ -52,7 +53,7 @@ _PLUGINS = {
 }
 
 # A decoded picture is reduced to 512 to 1,023 pixels on its shorter side, at least 16 times what the network
-# sees: reducing first and resampling then can't be told from resampling at once. Long strips give way further.
+# sees: reducing first and resampling then can't be told from resampling at once. Long strips give way.
 _KEPT_SIDE = 16 * IMAGE_SIZE
 _KEPT_PIXELS = 4_000_000
 
@@ -62,6 +63,9 @@ _MAX_MEMORY = 560_000_000
 # A progressive JPEG is decoded once over for each scan. Editors write about 10; hostile files thousands.
 # (Films behind a picture, as telephones store them, hold the marker by chance, up to 300 times in 20 MB.)
 _MAX_SCANS = 500
+
+# Pillow warns of each damaged metadata block; here a picture is either shown or refused with a reason.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 # EXIF orientation (tag 0x0112) → what makes the picture upright; 1 is upright already.
 _UPRIGHT = {
@@ -180,7 +184,7 @@ def find_images(
     """List picture files: files as named, folders searched through and through by suffix.
 
     The order is that of `paths`, sorted within each folder; a file reached twice is listed once; in folders,
-    hidden files are left out. `on_error`, if given, is told of each path that would raise, and the rest listed.
+    hidden files are left out. `on_error`, if given, hears of each path that would raise; the rest is listed.
 
     Raises
     ------
@@ -279,7 +283,7 @@ def _read(source: bytes | str | os.PathLike | BinaryIO, name: str | None) -> tup
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"{name}: can't be read ({reason}). Check its name and permissions.") from error
     if size > MAX_BYTES:
-        arrived = f"{size / 1e6:.1f} MB" if size > MAX_BYTES + 1 else "more than 20 MB"
+        arrived = f"{size / 1e6:,.1f} MB" if size > MAX_BYTES + 100_000 else "more than 20 MB"
         raise ImageError(f"{name}: the file is too large ({arrived}). Allowed: {ALLOWED}. Save it smaller.")
     if size == 0:
         raise ImageError(f"{name}: the file is empty (0 bytes). Allowed: {ALLOWED}. Fetch or save it anew.")
@@ -436,7 +440,9 @@ def _flatten(image: Image.Image, top_value: float) -> Image.Image:
     """Any mode → L, RGB, CMYK or LAB of 8 bits; transparent parts become white."""
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image)
-        grey = np.nan_to_num(values.astype(np.float32)) * np.float32(255 / top_value)
+        grey = np.nan_to_num(values.astype(np.float32), posinf=top_value, neginf=0) * np.float32(
+            255 / top_value
+        )
         flat = Image.fromarray(np.clip(np.rint(grey), 0, 255).astype(np.uint8))
         clear = image.info.get("transparency")
         if clear is not None:
