@@ -1,0 +1,216 @@
+"""The parts of the Blend page: the two pictures, the live view that follows the slider, the downloads."""
+
+import csv
+import io
+import random
+
+import numpy as np
+import streamlit as st
+
+from cifar_model.blending import MODES, describe_changes, describe_sweep
+from cifar_model.classes import CLASS_COLORS, CLASS_NAMES
+from cifar_model.errors import LabError
+from cifar_model.images import IMAGE_SUFFIXES, encode_png
+from cifar_model.models import ModelInfo
+from cifar_model.ui import components, resources
+from cifar_model.ui.state import Blend, write_link
+
+STEPS = 101  # frames of a sweep: ratio 0 to 100 %
+COARSE = tuple(range(0, STEPS, 10))  # known first, so that the whole curve is there at once
+MODE_NAMES = {
+    "average": "Pixel average",
+    "linear": "Linear light",
+    "halves": "Halves",
+    "checkerboard": "Checkerboard",
+    "frequencies": "Coarse + fine",
+}
+PRESETS = (("cat", 40, "dog"), ("deer", 60, "horse"), ("automobile", 50, "truck"), ("airplane", 50, "bird"))
+SLOTS = {"a": "First picture", "b": "Second picture"}
+OWN_COLORS = {"a": "#93A1FF", "b": "#8A8F98"}  # of pictures that are no sample, on the slider
+
+
+def choose_blend(blend: Blend) -> str:
+    """The two pictures, presets, and the way to mix; returns the mode."""
+    for slot, column in zip(SLOTS, st.columns(2, gap="medium"), strict=True):
+        with column, st.container(border=True):
+            _slot(slot, blend)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button("Swap", on_click=blend.swap, icon=":material/swap_horiz:")
+        st.button("Shuffle", on_click=_shuffle, args=(blend,), icon=":material/shuffle:")
+        for a, ratio, b in PRESETS:
+            st.button(f"{ratio} % {a} + {100 - ratio} % {b}", on_click=_preset, args=(blend, a, ratio, b), type="tertiary")
+    st.session_state.setdefault("mode", "average")
+    mode = st.segmented_control(
+        "Way to mix", list(MODES), format_func=MODE_NAMES.get, required=True, key="mode", persist_state="session"
+    )
+    st.caption(MODES[mode])
+    return mode
+
+
+def _slot(slot: str, blend: Blend) -> None:
+    picture = blend.pictures[slot]
+
+    def pick(name: str) -> None:
+        blend.set(**{slot: resources.samples()[name]})
+
+    def arrived(key: str) -> None:
+        file = st.session_state[key]
+        if file is None:
+            return
+        try:
+            blend.set(**{slot: resources.drawing().call("prepare", file.getvalue(), file.name)})
+            st.session_state.pop(f"refused_{slot}", None)
+        except LabError as error:
+            st.session_state[f"refused_{slot}"] = str(error)
+
+    is_sample = blend.is_sample(slot)
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.markdown(f"**{SLOTS[slot]}:** {_plain(picture.name)}", width="content")
+        with st.popover("Your own", icon=":material/add_photo_alternate:"):
+            camera = st.toggle("Use the camera", key=f"camera_on_{slot}")
+            key = f"{'camera' if camera else 'file'}_{slot}"
+            if camera:
+                st.camera_input("Take a picture", key=key, on_change=arrived, args=(key,))
+            else:
+                types = [suffix[1:] for suffix in IMAGE_SUFFIXES]
+                st.file_uploader("Drop a picture here", type=types, key=key, on_change=arrived, args=(key,))
+            if refused := st.session_state.get(f"refused_{slot}"):
+                st.error(refused, icon=":material/broken_image:")
+    if not is_sample:
+        st.image(picture.thumbnail, width=84, alt=f"{picture.name}, the square that the network sees")
+    components.sample_gallery(
+        key=f"samples_{slot}", selected=picture.name if is_sample else None, on_pick=pick, size="3.9rem"
+    )
+
+
+def _plain(name: str) -> str:
+    """A file's name as Markdown shows it: letter by letter."""
+    return "".join(f"\\{c}" if c in r"\`*_{}[]()#+-.!|~$:<>&" else c for c in name[:60])
+
+
+def _preset(blend: Blend, a: str, ratio: int, b: str) -> None:
+    samples = resources.samples()
+    blend.set(a=samples[a], b=samples[b], ratio=ratio)
+
+
+def _shuffle(blend: Blend) -> None:
+    a, b = random.sample(CLASS_NAMES, 2)
+    _preset(blend, a, random.randrange(20, 81, 5), b)
+
+
+@st.fragment
+def show_blend(blend: Blend, mode: str, models: list[ModelInfo]) -> None:
+    """The mixed picture, the beliefs and the curves, all of which follow the slider in the browser alone."""
+    with components.guarded():
+        frames, sprite = resources.mix(blend.pictures["a"].pixels, blend.pictures["b"].pixels, mode)
+        place, note = st.container(), st.empty()
+        with place:
+            waiting = st.empty()
+            components.wait_for(resources.answering(), waiting)
+            sweeps = [resources.known_sweep(model.path, frames) for model in models]
+            known = list(range(STEPS))
+            complete = all(sweep is not None for sweep in sweeps)
+            if not complete:
+                known = sorted({*COARSE, blend.ratio})
+                sweeps = [resources.ask(model.path, frames[known]) for model in models]
+            _live(blend, sprite, models, sweeps, known)
+        write_link(blend, mode, [model.name for model in models])
+        if not complete:
+            for model in models:
+                for done in resources.compute_sweep(model.path, frames):
+                    note.caption(f"{model.title}: {done} of {STEPS} mixes answered")
+            st.rerun()
+        _downloads(blend, frames, models, sweeps)
+
+
+def _live(blend: Blend, sprite: str, models: list[ModelInfo], sweeps: list[np.ndarray], known: list[int]) -> None:
+    names = {slot: _short(picture.name) for slot, picture in blend.pictures.items()}
+    complete = len(known) == STEPS
+
+    def moved() -> None:
+        ratio = st.session_state.live_blend.ratio
+        if isinstance(ratio, int) and 0 <= ratio <= 100:
+            blend.ratio = ratio
+
+    def about(model: ModelInfo, beliefs: np.ndarray) -> dict:
+        # The two sentences of describe_sweep: the changes, which hold for all ratios, then the gap at one.
+        changes = describe_changes(beliefs) if complete else "Computing the curve …"
+        gaps = []
+        if complete:
+            for step in range(STEPS):
+                said = describe_sweep(beliefs, step / 100, names["a"], names["b"])
+                gaps.append(said.removeprefix(changes).strip())
+        return {
+            "title": model.title,
+            "known": known,
+            "probabilities": np.round(beliefs.astype(float), 5).tolist(),
+            "changes": changes,
+            "gaps": gaps,
+            "description": f"Probabilities of the ten classes by {model.title}, from 0 to 100 % {names['a']}. {changes}",
+        }
+
+    def slot(which: str) -> dict:
+        sample = blend.is_sample(which)
+        return {"name": names[which], "color": CLASS_COLORS[names[which]] if sample else OWN_COLORS[which]}
+
+    components.live_blend(
+        key="live_blend",
+        data={
+            "sprite": sprite,
+            "ratio": blend.ratio,
+            "version": blend.version,
+            "a": slot("a"),
+            "b": slot("b"),
+            "classes": components.CLASSES,
+            "models": [about(model, sweep) for model, sweep in zip(models, sweeps, strict=True)],
+        },
+        on_ratio_change=moved,
+    )
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 24 else name[:11] + "…" + name[-12:]
+
+
+def _downloads(blend: Blend, frames: np.ndarray, models: list[ModelInfo], sweeps: list[np.ndarray]) -> None:
+    names = (_short(blend.pictures["a"].name), _short(blend.pictures["b"].name))
+    stem = "-".join(
+        ["blend", *("".join(c if c.isalnum() else "_" for c in name) for name in names), str(blend.ratio)]
+    )
+
+    def save(label: str, make, suffix: str, mime: str) -> None:
+        # Made when clicked, not with every run of the page.
+        st.download_button(label, make, stem + suffix, mime, icon=":material/download:", on_click="ignore")
+
+    with st.container(horizontal=True):
+        save("Mixed picture (PNG)", lambda: encode_png(frames[blend.ratio]), ".png", "image/png")
+        if not models:
+            return
+        save("Sweep (CSV)", lambda: _csv(models, sweeps), ".csv", "text/csv")
+
+        def chart(suffix: str) -> bytes:
+            return resources.drawing().call(
+                "draw_sweep", suffix, sweeps[0], names, blend.ratio / 100, f"Answers of {models[0].title}"
+            )
+
+        save("Chart (PNG)", lambda: chart(".png"), "-chart.png", "image/png")
+        save("Chart (SVG)", lambda: chart(".svg"), "-chart.svg", "image/svg+xml")
+    own = [slot for slot in SLOTS if not blend.is_sample(slot)]
+    if own:
+        st.caption(
+            "The link in the address bar holds the ratio, the way to mix and the models, "
+            "but not your own pictures: they stay with this visit."
+        )
+    else:
+        st.caption("The link in the address bar opens this very blend.")
+
+
+def _csv(models: list[ModelInfo], sweeps: list[np.ndarray]) -> bytes:
+    """Rows of model, ratio (share of the first picture, 0 to 1) and ten probabilities."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["model", "ratio", *CLASS_NAMES])
+    for model, sweep in zip(models, sweeps, strict=True):
+        for step, beliefs in enumerate(sweep):
+            writer.writerow([model.name, step / 100, *(f"{p:.6f}" for p in beliefs)])
+    return text.getvalue().encode()

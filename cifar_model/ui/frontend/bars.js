@@ -1,0 +1,12 @@
+export default function ({ data, parentElement }) {
+  const root = parentElement.querySelector(".root");
+  if (!root.bars) {
+    root.bars = makeBars(data.classes);
+    root.replaceChildren(root.bars.list);
+    root.bars.set(data.classes.map(() => 0));
+    root.bars.list.offsetWidth; // lets the first bars grow from nothing
+    root.bars.list.classList.add("moving");
+  }
+  root.bars.list.setAttribute("aria-label", data.label);
+  root.bars.set(data.probabilities);
+}
