@@ -5,6 +5,8 @@ The form is in `training_form`, the table of runs in `training_runs`.
 
 from __future__ import annotations
 
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ import pandas as pd
 import streamlit as st
 
 from cifar_model import models, runs
-from cifar_model.classes import CLASS_NAMES
+from cifar_model.classes import CLASS_NAMES, IMAGE_SIZE
 from cifar_model.errors import LabError
 from cifar_model.images import encode_png
 from cifar_model.recipes import LIMITS
@@ -21,7 +23,7 @@ LIVE_SECONDS = 0.5  # between two looks at a run that trains
 IDLE_SECONDS = 2.0  # between two looks for runs that others start
 CHART_HEIGHT = 280  # pixels, axis and legend included
 MAX_POINTS = 300  # of the running curve: more can't be told apart
-SERIES = {"training, so far in the epoch": "#8FA3B5", "training": "#0072B2", "validation": "#D55E00"}
+SERIES = {"running": "#8FA3B5", "training": "#0072B2", "validation": "#D55E00"}
 WITHIN, TRAINING, VALIDATION = SERIES
 EXPLAIN = {
     "network": "The shape of the function that is learned: its layers and their sizes.",
@@ -37,10 +39,12 @@ EXPLAIN = {
     "filters": "How many patterns the block looks for.",
     "dropout": "The share of values left out at random in training: a guard against learning by heart.",
     "dense": "How many units weigh the found patterns against each other before the answer.",
+    "curves": "Blue: on the training pictures, after each epoch; grey: since the epoch began. Orange: on validation "
+    "pictures, held out from training. Blue far above orange means learning by heart.",
     "loss": "How surprised the network is by the right answers: lower is better, 2.3 is guessing.",
-    "training": "On the pictures that it learns from, since the epoch began.",
-    "validation": "On pictures held out from training: how well it does on what it has never seen.",
-    "test": "On the 10,000 test pictures, scored once, at the end.",
+    "training": "Share of right answers on the pictures that it learns from, since the epoch began.",
+    "validation": "Share of right answers on pictures held out from training, which it has never seen.",
+    "test": "Share of right answers on the 10,000 test pictures, scored once, at the end.",
     "speed": "Training pictures a second.",
 }
 
@@ -56,7 +60,7 @@ STATES = {
 }
 
 
-_BLANK = encode_png(np.full((32, 32, 3), 128, np.uint8))
+_BLANK = encode_png(np.full((IMAGE_SIZE, IMAGE_SIZE, 3), 128, np.uint8))
 
 
 def duration(seconds: float) -> str:
@@ -125,9 +129,7 @@ def run_panel(run: runs.RunInfo) -> None:
             _controls(run)
         if run.state in ("failed", "interrupted"):
             st.error(fenced(run.message or "No reason was left behind."), icon=":material/error:")
-        st.fragment(_live, run_every=LIVE_SECONDS if run.is_live else None)(
-            run.name, run.state, run.has_model
-        )
+        st.fragment(_live, run_every=LIVE_SECONDS if run.is_live else None)(run.name, run.state, run.has_model)
         _results(run)
 
 
@@ -142,9 +144,7 @@ def _controls(run: runs.RunInfo) -> None:
         early = run.state == "starting"
         st.button("Pause", icon=":material/pause:", on_click=_ask, args=(run.name, "pause"), disabled=early)
     if run.state == "paused":
-        st.button(
-            "Go on", icon=":material/play_arrow:", on_click=_ask, args=(run.name, "resume"), key="train_go_on"
-        )
+        st.button("Go on", icon=":material/play_arrow:", on_click=_ask, args=(run.name, "resume"), key="train_go_on")
     if run.state in ("running", "paused"):
         with st.popover("Learning rate", icon=":material/tune:"):
             _rate_form(run)
@@ -153,9 +153,7 @@ def _controls(run: runs.RunInfo) -> None:
             _stop_dialog(run.name)
         return
     if run.can_resume:
-        st.button(
-            "Resume", icon=":material/play_arrow:", on_click=_resume, args=(run.name,), key="train_resume"
-        )
+        st.button("Resume", icon=":material/play_arrow:", on_click=_resume, args=(run.name,), key="train_resume")
     st.button("Close", icon=":material/close:", on_click=show, args=(None,), key="train_close")
 
 
@@ -189,9 +187,7 @@ def _rate_form(run: runs.RunInfo) -> None:
 
 @st.dialog("Stop this run?")
 def _stop_dialog(name: str) -> None:
-    st.markdown(
-        f"**{name}** ends now. Its best model so far is kept and can be used; it can be resumed later."
-    )
+    st.markdown(f"**{name}** ends now. Its best model so far is kept and can be used; it can be resumed later.")
     with st.container(horizontal=True, horizontal_alignment="right"):
         if st.button("Let it run", key="train_stop_no"):
             st.rerun()
@@ -213,21 +209,19 @@ def _live(name: str, state: str, had_model: bool) -> None:
     st.progress(share, text=text)
     last = history.iloc[-1] if len(history) else {}
     with st.grid(4, min_column_width=150):
-        st.metric("Training accuracy", _percent(now.get("accuracy")), help=EXPLAIN["training"], border=True)
-        st.metric(
-            "Validation accuracy", _percent(last.get("val_accuracy")), help=EXPLAIN["validation"], border=True
-        )
+        loss = f"loss {now['loss']:.3f}" if now else "loss –"
+        _number("Training", _percent(now.get("accuracy")), "training", loss)
+        loss = f"loss {last['val_loss']:.3f}" if len(last) else "loss –"
+        _number("Validation", _percent(last.get("val_accuracy")), "validation", loss)
         speed, rate = now.get("images_per_second"), now.get("learning_rate")
-        st.metric("Images a second", f"{speed:,.0f}" if speed else "–", help=EXPLAIN["speed"], border=True)
-        st.metric("Learning rate", f"{rate:.3g}" if rate else "–", help=EXPLAIN["learning_rate"], border=True)
+        _number("Images a second", f"{speed:,.0f}" if speed else "–", "speed", run.settings.get("network", "–"))
+        _number("Learning rate", f"{rate:.3g}" if rate else "–", "learning_rate", run.settings.get("optimizer", "–"))
     points = _points(run)
     epochs = int(run.settings.get("epochs", 1))
     with st.grid(2, min_column_width=320):
         for quantity, title in (("accuracy", "Accuracy"), ("loss", "Loss")):
             with st.container(gap="xxsmall"):
-                st.markdown(
-                    f"**{title}**", help=EXPLAIN["loss"] if quantity == "loss" else EXPLAIN["validation"]
-                )
+                st.markdown(f"**{title}**", help=EXPLAIN["loss" if quantity == "loss" else "curves"])
                 st.vega_lite_chart(
                     points[points["quantity"] == quantity].drop(columns="quantity"),
                     _curve_spec(quantity, epochs),
@@ -235,6 +229,10 @@ def _live(name: str, state: str, had_model: bool) -> None:
                     key=f"train_{quantity}",
                 )
     _guesses(run)
+
+
+def _number(label: str, value: str, explained: str, below: str) -> None:
+    st.metric(label, value, below, delta_color="off", delta_arrow="off", help=EXPLAIN[explained], border=True)
 
 
 def _percent(value: float | None) -> str:
@@ -249,15 +247,13 @@ def _position(run: runs.RunInfo) -> tuple[float, str]:
             names = ", ".join(other.name for other in runs.ahead_of(run.name))
             return 0.0, f"Waiting for {names or 'its turn'}. It starts by itself."
         return 0.0, "Loading TensorFlow and the pictures …" if run.is_live else "It has not begun."
-    share = (now["epoch"] - 1 + now["step"] / now["steps"]) / max(1, now["epochs"])
+    share = _reached(now) / max(1, now["epochs"])
     where = f"Epoch {now['epoch']} of {now['epochs']} · step {now['step']} of {now['steps']}"
     if run.state == "finished":
         return 1.0, f"Finished: {epochs} epochs. {run.message}"
     if run.state == "running":
         left = now["seconds_left"]
-        return min(1.0, share), f"{where} · " + (
-            f"{duration(left)} left" if left > 0.5 else "checking its model …"
-        )
+        return min(1.0, share), f"{where} · " + (f"{duration(left)} left" if left > 0.5 else "checking its model …")
     if run.state == "starting":
         return min(1.0, share), "Loading TensorFlow and the pictures …"
     return min(1.0, share), f"{where} · {STATES[run.state][0]}. {run.message}"
@@ -269,24 +265,30 @@ def _points(run: runs.RunInfo) -> pd.DataFrame:
     if kept and offset > _size(run.path / "progress.jsonl"):  # begun anew under the same name
         offset, kept = 0, []
     records, offset = runs.read_progress(run.path, offset)
-    kept = [*kept, *records]
+    kept = list(kept)
+    for record in records:
+        while kept and _reached(kept[-1]) >= _reached(record):  # a resumed run repeats an epoch
+            kept.pop()
+        kept.append(record)
     if len(kept) > 2 * MAX_POINTS:
         kept = [*kept[:-1:2], kept[-1]]
     st.session_state[f"_progress_{run.name}"] = (offset, kept)
     rows = []
     for quantity in ("accuracy", "loss"):
         for record in kept:
-            where = record["epoch"] - 1 + record["step"] / max(1, record["steps"])
-            rows.append((where, record[quantity], WITHIN, quantity))
+            rows.append((_reached(record), record[quantity], WITHIN, quantity))
         for series, column in ((TRAINING, quantity), (VALIDATION, f"val_{quantity}")):
-            rows += [
-                (*pair, series, quantity) for pair in run.history[["epoch", column]].itertuples(index=False)
-            ]
+            rows += [(*pair, series, quantity) for pair in run.history[["epoch", column]].itertuples(index=False)]
     points = pd.DataFrame(rows, columns=["epoch", "value", "series", "quantity"])
     return points.astype({"epoch": "float64", "value": "float64", "series": "object", "quantity": "object"})
 
 
-def _size(path) -> int:
+def _reached(record: dict[str, Any]) -> float:
+    """How many epochs, parts included, were done at a progress record."""
+    return record["epoch"] - 1 + record["step"] / max(1, record["steps"])
+
+
+def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError:
@@ -306,13 +308,14 @@ def _curve_spec(quantity: str, epochs: int) -> dict[str, Any]:
         "encoding": {
             "x": {
                 "field": "epoch", "type": "quantitative", "title": "Epoch",
-                "scale": {"domain": [0, epochs], "nice": False}, "axis": {"tickMinStep": 1, "format": "d"},
+                "scale": {"domain": [0, epochs], "nice": False},
+                "axis": {"tickMinStep": 1, "format": "d", "titlePadding": 4},
             },
             "y": {"field": "value", "type": "quantitative", "title": None, **y},
             "color": {
                 "field": "series", "type": "nominal",
                 "scale": {"domain": list(SERIES), "range": list(SERIES.values())},
-                "legend": {"title": None, "orient": "top", "columns": 3, "labelLimit": 220},
+                "legend": {"title": None, "orient": "top", "columns": 3, "offset": 6},
             },
         },
         "layer": [
@@ -335,6 +338,12 @@ def _curve_spec(quantity: str, epochs: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+@lru_cache(maxsize=64)
+def _picture(pixels: bytes) -> bytes:
+    """A 32×32 picture as an enlarged PNG, made once for all the times that it is shown."""
+    return encode_png(np.frombuffer(pixels, np.uint8).reshape(IMAGE_SIZE, IMAGE_SIZE, 3), scale=6)
+
+
 def _guesses(run: runs.RunInfo) -> None:
     """Eight fixed test pictures with the network's present answers."""
     st.markdown(
@@ -350,8 +359,7 @@ def _guesses(run: runs.RunInfo) -> None:
                     st.markdown("…  \n:small[…]  \n:small[…]")
                     continue
                 truth = CLASS_NAMES[int(guesses.labels[number])]
-                picture = encode_png(guesses.images[number], scale=6)
-                st.image(picture, width="stretch", alt=f"A test picture: {truth}")
+                st.image(_picture(guesses.images[number].tobytes()), width="stretch", alt=f"A test picture: {truth}")
                 if guesses.probabilities is None:
                     st.markdown(f"…  \n:small[…]  \n:small[it is: {truth}]")
                     continue
@@ -366,9 +374,7 @@ def _results(run: runs.RunInfo) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         epochs = models.kept_epochs(run.path)
         choices = [run.name, *(f"{run.name}@{number}" for number, _ in epochs)]
-        titles = {run.name: "Best epoch"} | {
-            f"{run.name}@{number}": f"Epoch {number}" for number, _ in epochs
-        }
+        titles = {run.name: "Best epoch"} | {f"{run.name}@{number}": f"Epoch {number}" for number, _ in epochs}
         chosen = st.selectbox(
             "Model", choices, format_func=titles.get, width=150, key=f"train_epoch_{run.name}",
             disabled=not run.has_model, help="The best epoch by validation accuracy, or any that was kept.",

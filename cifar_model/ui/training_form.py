@@ -81,11 +81,7 @@ def _download_progress(was_running: bool) -> None:
         st.rerun()
     if job.running:
         share = job.done / job.total if job.total else 0.0
-        text = (
-            f"{job.done / 1e6:,.0f} of {job.total / 1e6:,.0f} MB"
-            if job.total
-            else "Asking for the pictures …"
-        )
+        text = f"{job.done / 1e6:,.0f} of {job.total / 1e6:,.0f} MB" if job.total else "Asking for the pictures …"
         st.progress(min(1.0, share), text=text)
         return
     if job.error:
@@ -94,9 +90,7 @@ def _download_progress(was_running: bool) -> None:
             "Without network: copy `cifar-10-python.tar.gz`, or a folder with CIFAR-10, from another "
             "machine, and set `CIFAR10_DIR` to it."
         )
-    if st.button(
-        "Try again" if job.error else "Download CIFAR-10", icon=":material/download:", type="primary"
-    ):
+    if st.button("Try again" if job.error else "Download CIFAR-10", icon=":material/download:", type="primary"):
         job.start()
         st.rerun()
 
@@ -169,9 +163,7 @@ def _run_form(has_data: bool) -> None:
         epochs = _number("epochs", "Epochs")
         batch_size = _number("batch_size", "Batch size")
         learning_rate = _number("learning_rate", "Learning rate", step=0.001, format="%g")
-        optimizer = st.selectbox(
-            "Optimizer", list(OPTIMIZERS), help=EXPLAIN["optimizer"], **_keep("optimizer")
-        )
+        optimizer = st.selectbox("Optimizer", list(OPTIMIZERS), help=EXPLAIN["optimizer"], **_keep("optimizer"))
         fraction = st.slider(
             "Share of the pictures", 1, 100, format="%d %%", help=EXPLAIN["fraction"], **_keep("fraction")
         )
@@ -197,9 +189,7 @@ def _run_form(has_data: bool) -> None:
         except LabError as error:
             st.error(str(error))
             return
-    sure = (
-        "as the last run of this network here" if estimate.measured else "a rough guess, as none ran here yet"
-    )
+    sure = "as the last run of this network here" if estimate.measured else "a rough guess, as none ran here yet"
     st.markdown(f"**{parameters:,}** parameters · about **{duration(estimate.seconds)}** ({sure})")
     _start_button(settings, name.strip() or None, has_data)
     with st.expander("The command that runs", icon=":material/terminal:"):
@@ -234,9 +224,7 @@ def _editor() -> dict[str, Any]:
                 for block in range(blocks)
             )  # fmt: skip
         shape = {"filters": filters, "dropout": dropout, "dense": dense}
-        st.markdown(
-            f"This network has **{count_parameters('custom', **shape):,}** parameters (weights to learn)."
-        )
+        st.markdown(f"This network has **{count_parameters('custom', **shape):,}** parameters (weights to learn).")
     return shape
 
 
@@ -246,14 +234,11 @@ def _start_button(settings: Settings, name: str | None, has_data: bool) -> None:
     if busy:
         names = ", ".join(f"**{run.name}** ({STATES[run.state][0]})" for run in ahead)
         st.info(
-            f"{names} {'is' if len(ahead) == 1 else 'are'} ahead. "
-            "A new run waits in the queue and starts by itself.",
+            f"{names} {'is' if len(ahead) == 1 else 'are'} ahead. A new run waits in the queue and starts by itself.",
             icon=":material/hourglass_empty:",
         )
     label = "Queue this run" if busy else "Start training"
-    if not st.button(
-        label, type="primary", icon=":material/play_arrow:", disabled=not has_data, key="train_start"
-    ):
+    if not st.button(label, type="primary", icon=":material/play_arrow:", disabled=not has_data, key="train_start"):
         return
     try:
         started = runs.start_run(settings, name, queue=busy)

@@ -84,9 +84,7 @@ def _compare(found: list[runs.RunInfo]) -> None:
         st.session_state["train_compare"] = kept
     else:
         st.session_state["train_compare"] = list(learned)[:3]
-    names = st.multiselect(
-        "Runs to compare", list(learned), key="train_compare", max_selections=len(CURVE_COLORS)
-    )
+    names = st.multiselect("Runs to compare", list(learned), key="train_compare", max_selections=len(CURVE_COLORS))
     if not names:
         return
     frame = pd.concat([learned[name].history.assign(run=name) for name in names])
@@ -119,7 +117,7 @@ def _overlay_spec(column: str, names: list[str]) -> dict[str, Any]:
                 "field": "epoch",
                 "type": "quantitative",
                 "title": "Epoch",
-                "axis": {"tickMinStep": 1, "format": "d"},
+                "axis": {"tickMinStep": 1, "format": "d", "titlePadding": 4},
             },
             "y": {
                 "field": column,
@@ -132,7 +130,7 @@ def _overlay_spec(column: str, names: list[str]) -> dict[str, Any]:
                 "field": "run",
                 "type": "nominal",
                 "scale": {"domain": names, "range": list(CURVE_COLORS[: len(names)])},
-                "legend": {"title": None, "orient": "top", "columns": 2, "labelLimit": 240},
+                "legend": {"title": None, "orient": "top", "columns": 2, "labelLimit": 240, "offset": 6},
             },
             "tooltip": [
                 {"field": "run", "title": "Run"},
