@@ -203,7 +203,7 @@ def read_log(path: str | os.PathLike, lines: int = 12) -> str:
     """The last lines of what a run's process printed; empty if it printed nothing."""
     text = _tail(Path(path) / "log.txt").decode("utf-8", "replace")
     # A progress bar rewrites its line with carriage returns: what counts is its last state.
-    shown = [line.rsplit("\r", 1)[-1].rstrip() for line in text.splitlines()]
+    shown = [line.rsplit("\r", 1)[-1].rstrip() for line in text.split("\n")]
     return "\n".join([line for line in shown if line][-lines:])
 
 
@@ -435,11 +435,7 @@ def _find(name: str) -> Path:
 
 def _no_run(name: str) -> RunError:
     names = [run.name for run in list_runs()]
-    known = (
-        f"There are: {', '.join(names[:10])}{' …' if len(names) > 10 else ''}."
-        if names
-        else "There are none yet."
-    )
+    known = f"There are: {', '.join(names[:10])}{' …' if len(names) > 10 else ''}." if names else "There are none yet."
     return RunError(f"There is no run named {str(name)[:80]!r}. {known}")
 
 
@@ -487,7 +483,7 @@ def _judge(path: Path) -> tuple[str, str, dict[str, Any]]:
         return state, message, status
     if not status or status.get("launched"):
         log = read_log(path)
-        return "failed", f"It ended before it began. {log}".strip(), {}
+        return "failed", f"It ended before it began.\n{log}".strip(), {}
     return "interrupted", "Its process is gone; it can go on from its last finished epoch.", status
 
 
