@@ -342,7 +342,11 @@ def _launch(path: Path, arguments: list[str]) -> None:
         ticket.update(pid=process.pid, pid_started=child.create_time())
         if os.name != "nt":
             child.nice(max(10, child.nice()))
-    except psutil.Error:  # it died at once: the log says why
+        # Linux weighs sessions, not processes, against each other: the new session too must step back.
+        autogroup = Path(f"/proc/{process.pid}/autogroup")
+        if autogroup.exists():
+            autogroup.write_text("10")
+    except (psutil.Error, OSError):  # it died at once: the log says why
         ticket.update(pid=process.pid)
     write_json(path / "launcher.json", ticket)
     # Reaped when it ends, so that no zombie is left behind in a long-lived app.

@@ -18,9 +18,11 @@ import numpy as np
 
 from cifar_model import metrics
 from cifar_model.architectures import build_network, mirror_average, set_whitening, single_view
+from cifar_model.backend import import_keras
 from cifar_model.classes import CLASS_NAMES, IMAGE_SIZE
 from cifar_model.dataset import find_source, load_cifar10
 from cifar_model.errors import LabError, RunError
+from cifar_model.files import replacing
 from cifar_model.models import (
     CARD_FILE,
     EPOCHS_FOLDER,
@@ -235,8 +237,6 @@ class RunDirectory:
 
     def write_history(self, rows: list[dict]) -> None:
         """Replace history.csv; used to begin and to drop epochs that a resumed run repeats."""
-        from cifar_model.files import replacing
-
         with replacing(self.path / HISTORY_FILE) as temporary, open(temporary, "w", newline="") as file:
             writer = csv.DictWriter(file, HISTORY_COLUMNS, lineterminator="\n")
             writer.writeheader()
@@ -248,7 +248,7 @@ class RunDirectory:
 
     def requests(self) -> Iterator[dict]:
         """Take the requests out of the inbox, oldest first; what can't be read is dropped."""
-        for file in sorted((self.path / "requests").glob("*.json")):
+        for file in sorted((self.path / "requests").glob("[0-9]*.json")):  # not the hidden, unfinished ones
             try:
                 request = json.loads(file.read_text(encoding="utf-8"))
             except (OSError, ValueError):
@@ -354,7 +354,7 @@ def train(
     run_path : directory of the run; made where it is missing
     resume : go on from its last finished epoch
     command : what a person types to repeat this run, for the card
-    report : called with ("progress" | "epoch" | "note", record) as things become known
+    report : called with ("progress" | "epoch" | "download" | "note", record) as things become known
     callbacks : further Keras callbacks; they see epochs and batches as in ``fit``
     ahead : names the runs to wait for; asked until it answers none (state ``queued`` meanwhile)
 
@@ -418,8 +418,7 @@ class _Run:
             "starting", epoch=0, epochs=settings.epochs, step=0, steps=0, learning_rate=settings.learning_rate
         )
         self._load_data()
-        import keras
-
+        keras = import_keras()
         keras.utils.set_random_seed(settings.seed)
         if settings.deterministic and keras.backend.backend() == "tensorflow":
             import tensorflow as tf
@@ -471,8 +470,8 @@ class _Run:
 
     def _load_data(self) -> None:
         settings = self.settings
+        (images, labels), self.test = load_cifar10(settings.data, allow_download=True, progress=self._download)
         self.source = find_source(settings.data)
-        (images, labels), self.test = load_cifar10(settings.data)
         train, held_out = split_indices(len(images), settings.validation, settings.fraction)
         self.images, self.labels = np.asarray(images[np.sort(train)]), labels[np.sort(train)]
         self.held_images, self.held_labels = images[np.sort(held_out)], labels[np.sort(held_out)]
@@ -482,10 +481,11 @@ class _Run:
         # The first test picture of each of the first eight classes: fixed, so that runs compare.
         shown = [int(np.flatnonzero(self.test[1] == label)[0]) for label in np.unique(self.test[1])[:8]]
         self.shown = np.asarray(self.test[0][shown])
-        from cifar_model.files import replacing
-
         with replacing(self.directory.path / "guesses.npz") as temporary:
             np.savez(temporary, images=self.shown, labels=self.test[1][shown])
+
+    def _download(self, done: int, total: int) -> None:
+        self.report("download", {"done": done, "total": total})
 
     def _build(self) -> None:
         import keras
@@ -538,10 +538,12 @@ class _Run:
 
     def _rate(self, step: int) -> float:
         """Learning rate of the step `step` (0-based, over the whole run)."""
-        planned = self.settings.learning_rate * schedule_factor(self.recipe, step / self.total_steps)
+        progress = step / self.total_steps
+        planned = self.settings.learning_rate * schedule_factor(self.recipe, progress)
         if self.control.learning_rate is not None:
-            # A rate set by hand becomes the new height of the same curve.
-            self.rate_factor = self.control.learning_rate / max(planned, 1e-12)
+            # A rate set by hand becomes the height of the rest of the curve; in the warm-up, of its top.
+            height = schedule_factor(self.recipe, max(progress, self.recipe.warmup))
+            self.rate_factor = self.control.learning_rate / max(self.settings.learning_rate * height, 1e-12)
             self.control.learning_rate = None
             self.directory.set_status(learning_rate=planned * self.rate_factor)
         return planned * self.rate_factor
@@ -696,16 +698,13 @@ class _Run:
         import keras
 
         settings = self.settings
+        recipe = vars(self.recipe) | {"resolutions": [list(pair) for pair in self.recipe.resolutions]}
         card = {
             "name": self.directory.path.name,
             "network": settings.network,
             "recipe": settings.recipe,
             "settings": settings.to_dict(),
-            "details": {
-                key: value
-                for key, value in vars(self.recipe).items()
-                if key not in settings.to_dict()
-            },
+            "details": {key: value for key, value in recipe.items() if key not in settings.to_dict()},
             "averaging": "mirror" if single_view(self.deployed) is not self.deployed else "none",
             "parameters": self.network.count_params(),
             "data": {

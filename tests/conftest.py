@@ -14,6 +14,14 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 _CIFAR10_DIR = os.environ.get("CIFAR10_DIR")
 
 
+def pytest_sessionfinish(session, exitstatus):
+    """With CIFAR_LAB_NO_SKIPS (as in CI, where everything is at hand) a skipped test fails the run."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CIFAR_LAB_NO_SKIPS") and reporter and reporter.stats.get("skipped"):
+        reporter.write_line("Tests were skipped, and CIFAR_LAB_NO_SKIPS is set.", red=True)
+        session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+
 @pytest.fixture(scope="session", autouse=True)
 def lab_environment(tmp_path_factory):
     """No test reads or writes the user's caches, runs or data: all lie below a temporary directory."""

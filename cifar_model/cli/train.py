@@ -30,10 +30,8 @@ def _filters(context, parameter, value):
 
 
 @click.command()
-@click.option("--network", type=click.Choice(list(NETWORKS)), default="lab-net", show_default=True)
-@click.option(
-    "--recipe", type=click.Choice(list(RECIPES)), default="quick", show_default=True, help="Named settings."
-)
+@click.option("--network", type=click.Choice(list(NETWORKS)), help="[default: lab-net]")
+@click.option("--recipe", type=click.Choice(list(RECIPES)), help="Named settings [default: quick].")
 @click.option("--epochs", type=int, help=f"Passes over the training images, {_limits('epochs')}.")
 @click.option("--batch-size", type=int, help=f"Images a step, {_limits('batch_size')}.")
 @click.option("--learning-rate", type=float, help=f"Peak learning rate, {_limits('learning_rate')}.")
@@ -138,6 +136,8 @@ class _Display:
     def __call__(self, kind: str, record: dict) -> None:
         if kind == "progress":
             self._progress(record)
+        elif kind == "download":
+            self._download(record)
         elif kind == "epoch":
             self._say(
                 "epoch {epoch}: loss {loss:.4f}, accuracy {accuracy:.4f}, validation loss {val_loss:.4f}, "
@@ -153,6 +153,11 @@ class _Display:
         else:
             click.echo(line)
             sys.stdout.flush()
+
+    def _download(self, record: dict) -> None:
+        if record["done"] == record["total"] or time.monotonic() - self.last_line >= LINE_SECONDS:
+            self.last_line = time.monotonic()
+            self._say(f"Downloading CIFAR-10: {record['done'] / 1e6:,.0f} of {record['total'] / 1e6:,.0f} MB")
 
     def _progress(self, record: dict) -> None:
         if self.bar:
