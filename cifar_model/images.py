@@ -10,6 +10,7 @@ import io
 import math
 import os
 import stat
+import struct
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -63,6 +64,12 @@ _MAX_MEMORY = 560_000_000
 # A progressive JPEG is decoded once over for each scan. Editors write about 10; hostile files thousands.
 # (Films behind a picture, as telephones store them, hold the marker by chance, up to 300 times in 20 MB.)
 _MAX_SCANS = 500
+
+# 50 megapixels in tiles of 16×16 are 195,313.
+_MAX_STRIPS = 200_000
+
+# Pillow unpacks run-length coded BMP in Python, about a second a megabyte, and stalls all threads meanwhile.
+_MAX_RLE_BYTES = 2_000_000
 
 # Pillow warns of each damaged metadata block; here a picture is either shown or refused with a reason.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
@@ -121,6 +128,8 @@ def decode_image(source: bytes | str | os.PathLike | BinaryIO, *, name: str | No
     data, name = _read(source, name)
     kind = _sniff(data, name)
     try:
+        if kind == "TIFF":
+            _check_strips(data, name)
         image = _PLUGINS[kind](io.BytesIO(data), "")  # reads the header only
         _check_header(image, kind, data, name)
         if kind == "JPEG":
@@ -357,6 +366,32 @@ def _check_header(image: Image.Image, kind: str, data: bytes, name: str) -> None
             f"{name}: the picture is stored in {scans:,} scans ({arrived}). Allowed: at most {_MAX_SCANS}. "
             "Save it again as PNG or JPEG."
         )
+    if kind == "BMP" and image.info.get("compression") in (1, 2) and len(data) > _MAX_RLE_BYTES:
+        raise ImageError(
+            f"{name}: the picture is stored run-length coded ({arrived}). Allowed: at most "
+            f"{_MAX_RLE_BYTES / 1e6:.0f} MB of that. Save it again as PNG or JPEG."
+        )
+
+
+def _check_strips(data: bytes, name: str) -> None:
+    """Refuse a TIFF of too many strips or tiles before Pillow makes an object for each (TIFF 6.0, section 2)."""
+    order = "<" if data.startswith(b"I") else ">"
+    if data[2:4] in (b"+\0", b"\0+"):  # BigTIFF
+        start, number, entry = *struct.unpack_from(order + "8xQ", data), "Q", "HHQ8x"
+    else:
+        start, number, entry = *struct.unpack_from(order + "4xL", data), "H", "HHL4x"
+    (entries,) = struct.unpack_from(order + number, data, start)
+    start += struct.calcsize(order + number)
+    size = struct.calcsize(order + entry)
+    table = data[start : start + min(entries, (len(data) - start) // size) * size]
+    strips = max(
+        (n for tag, _, n in struct.iter_unpack(order + entry, table) if tag in (273, 324)), default=0
+    )
+    if strips > _MAX_STRIPS:
+        raise ImageError(
+            f"{name}: the TIFF is cut into {strips:,} strips or tiles ({_megabytes(len(data))}). "
+            f"Allowed: at most {_MAX_STRIPS:,}. Save it again as PNG or JPEG."
+        )
 
 
 def _memory(image: Image.Image, kind: str, data: bytes) -> int:
@@ -440,10 +475,8 @@ def _flatten(image: Image.Image, top_value: float) -> Image.Image:
     """Any mode → L, RGB, CMYK or LAB of 8 bits; transparent parts become white."""
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image)
-        grey = np.nan_to_num(values.astype(np.float32), posinf=top_value, neginf=0) * np.float32(
-            255 / top_value
-        )
-        flat = Image.fromarray(np.clip(np.rint(grey), 0, 255).astype(np.uint8))
+        grey = np.nan_to_num(np.clip(values.astype(np.float32), 0, top_value)) * (255 / top_value)
+        flat = Image.fromarray(np.rint(grey).astype(np.uint8))
         clear = image.info.get("transparency")
         if clear is not None:
             flat.paste(255, mask=Image.fromarray(((values == clear) * 255).astype(np.uint8)))

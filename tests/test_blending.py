@@ -1,4 +1,4 @@
-"""Mixes against closed forms, SciPy-free; sweeps against what a person would read off the curve."""
+"""Mixes against closed forms and SciPy; sweeps against what a person would read off the curve."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def test_a_sweep_is_its_single_blends(mode, pair):
 def test_no_step_of_a_sweep_jumps(mode):
     frames = blending.sweep(flat(250), flat(10), mode=mode).astype(int)
     means = frames.mean(axis=(1, 2, 3))
-    assert (np.diff(means) >= 0).all() and np.diff(means).max() <= 20
+    assert (np.diff(means) >= 0).all() and np.diff(means).max() <= 45  # of 240; frequencies is the steepest
 
 
 def test_average_is_the_weighted_mean(pair):
@@ -126,7 +126,7 @@ def test_other_settings_and_pictures_are_refused(pair):
 
 
 def along(*stretches):
-    """Probabilities (101, 10): per stretch (number of steps, {class: probability}), the rest spread evenly."""
+    """Probabilities (101, 10): per stretch (number of steps, {class: probability}), the rest spread."""
     rows = []
     for steps, beliefs in stretches:
         row = np.full(10, (1 - sum(beliefs.values())) / (10 - len(beliefs)))

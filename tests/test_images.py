@@ -2,6 +2,7 @@
 
 import io
 import os
+import struct
 import subprocess
 import sys
 import zlib
@@ -417,6 +418,34 @@ def test_a_jpeg_of_endless_scans_is_refused():
     data = encoded(Image.fromarray(photo()), "jpeg", progressive=True)
     at = data.rindex(b"\xff\xda")
     refused(data[:at] + data[at:-2] * 600 + data[-2:], "scans")
+
+
+def test_run_length_coded_bmp():
+    # Two runs of 4 pixels a row, each followed by an end-of-line mark (BITMAPINFOHEADER, BI_RLE8).
+    def bmp(rows):
+        size = len(rows).to_bytes(4, "little")
+        fields = (40).to_bytes(4, "little") + (8).to_bytes(4, "little") * 2 + b"\1\0\x08\0\1\0\0\0" + size
+        palette = bytes(value for grey in range(256) for value in (grey, grey, grey, 0))
+        head = fields + bytes(8) + (256).to_bytes(4, "little") + bytes(4) + palette
+        return b"BM" + bytes(8) + (14 + len(head)).to_bytes(4, "little") + head + rows
+
+    decoded = np.asarray(images.decode_image(bmp(b"\4\x0a\4\xc8\0\0" * 8 + b"\0\1")))
+    assert decoded[..., 0].tolist() == [[10] * 4 + [200] * 4] * 8
+    refused(bmp(b"\1\5" * 1_000_000), "run-length", "2 MB")
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("big", [False, True])
+def test_a_tiff_of_endless_strips_is_refused(order, big):
+    count = 300_000
+    tags = {256: 100, 257: 100, 258: 8, 259: 1, 262: 1, 273: 400, 277: 1, 278: 1, 279: 400}
+    mark, form = (b"II", b"MM")[order == ">"], "HHQQ" if big else "HHLL"
+    head = struct.pack(order + "HHHQQ", 43, 8, 0, 16, len(tags)) if big else b""
+    head = head or struct.pack(order + "HLH", 42, 8, len(tags))
+    entries = b"".join(
+        struct.pack(order + form, tag, 4, count if value == 400 else 1, value) for tag, value in tags.items()
+    )
+    refused(mark + head + entries + bytes(4 * count), "300,000 strips")
 
 
 @pytest.mark.parametrize("format", FORMATS)
