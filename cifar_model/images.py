@@ -374,7 +374,7 @@ def _check_header(image: Image.Image, kind: str, data: bytes, name: str) -> None
 
 
 def _check_strips(data: bytes, name: str) -> None:
-    """Refuse a TIFF of too many strips or tiles before Pillow makes an object for each (TIFF 6.0, section 2)."""
+    """Refuse a TIFF of too many strips or tiles before Pillow makes objects for all (TIFF 6.0, section 2)."""
     order = "<" if data.startswith(b"I") else ">"
     if data[2:4] in (b"+\0", b"\0+"):  # BigTIFF
         start, number, entry = *struct.unpack_from(order + "8xQ", data), "Q", "HHQ8x"
