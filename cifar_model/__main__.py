@@ -49,8 +49,10 @@ class _Group(click.Group):
 @click.version_option(__version__, prog_name="cifar_model")
 def main():
     """CIFAR-10 lab: train small image classifiers, ask them about pictures, learn how far to trust them."""
-    # TensorFlow's start-up notices say nothing that a person can act on.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for stream in (sys.stdout, sys.stderr):
+        # A console of another code page shows "?" for what it lacks, and the command goes on.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
 
 
 if __name__ == "__main__":
