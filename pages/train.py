@@ -21,3 +21,4 @@ else:
         training_form.run_form(has_data)
 training_runs.past_runs()
 training.watch()
+training_runs.open_dialog()

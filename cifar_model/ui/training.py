@@ -142,22 +142,23 @@ def fenced(message: str) -> str:
 def _controls(run: runs.RunInfo) -> None:
     if run.state in ("running", "starting"):
         early = run.state == "starting"
-        st.button("Pause", icon=":material/pause:", on_click=_ask, args=(run.name, "pause"), disabled=early)
+        st.button("Pause", icon=":material/pause:", on_click=_request, args=(run.name, "pause"), disabled=early)
     if run.state == "paused":
-        st.button("Go on", icon=":material/play_arrow:", on_click=_ask, args=(run.name, "resume"), key="train_go_on")
+        st.button(
+            "Go on", icon=":material/play_arrow:", on_click=_request, args=(run.name, "resume"), key="train_go_on"
+        )
     if run.state in ("running", "paused"):
         with st.popover("Learning rate", icon=":material/tune:"):
             _rate_form(run)
     if run.is_live:
-        if st.button("Stop", icon=":material/stop:", key="train_stop"):
-            _stop_dialog(run.name)
+        st.button("Stop", icon=":material/stop:", on_click=ask, args=("stop", run.name), key="train_stop")
         return
     if run.can_resume:
         st.button("Resume", icon=":material/play_arrow:", on_click=_resume, args=(run.name,), key="train_resume")
     st.button("Close", icon=":material/close:", on_click=show, args=(None,), key="train_close")
 
 
-def _ask(name: str, action: str, value: float | None = None) -> None:
+def _request(name: str, action: str, value: float | None = None) -> None:
     """Leave a request, and wait a moment so that the page's next look shows its effect."""
     try:
         if not runs.request(name, action, value, wait=0.8):
@@ -182,17 +183,25 @@ def _rate_form(run: runs.RunInfo) -> None:
     )  # fmt: skip
     st.caption("From the next step on; the recipe's schedule goes on from there.")
     if st.button("Set", key="train_set_rate", type="primary"):
-        _ask(run.name, "set-lr", rate)
+        _request(run.name, "set-lr", rate)
 
 
-@st.dialog("Stop this run?")
-def _stop_dialog(name: str) -> None:
+def ask(question: str | None, name: str = "") -> None:
+    """Open a dialog about a run, or close it (None); it stays open while the page behind it is redrawn."""
+    st.session_state["train_question"] = (question, name)
+
+
+@st.dialog("Stop this run?", on_dismiss=lambda: ask(None))
+def stop_dialog(name: str) -> None:
+    """Ask whether to stop, and stop."""
     st.markdown(f"**{name}** ends now. Its best model so far is kept and can be used; it can be resumed later.")
     with st.container(horizontal=True, horizontal_alignment="right"):
         if st.button("Let it run", key="train_stop_no"):
+            ask(None)
             st.rerun()
         if st.button("Stop it", type="primary", key="train_stop_yes"):
-            _ask(name, "stop")
+            ask(None)
+            _request(name, "stop")
             st.rerun()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -10,7 +11,7 @@ import streamlit as st
 
 from cifar_model import models, runs
 from cifar_model.errors import LabError
-from cifar_model.ui.training import CHART_HEIGHT, EXPLAIN, IDLE_SECONDS, STATES, duration, show
+from cifar_model.ui.training import CHART_HEIGHT, EXPLAIN, IDLE_SECONDS, STATES, ask, duration, show, stop_dialog
 
 CURVE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
@@ -30,10 +31,14 @@ def past_runs() -> None:
         run = found[names.index(name)]
         st.button("Open", icon=":material/open_in_full:", on_click=show, args=(name,), key="train_open")
         hint = "Stop it first." if run.is_live else None
-        if st.button("Rename", icon=":material/edit:", disabled=run.is_live, help=hint, key="train_rename"):
-            _rename_dialog(name)
-        if st.button("Delete", icon=":material/delete:", disabled=run.is_live, help=hint, key="train_delete"):
-            _delete_dialog(name)
+        for question, label, icon in (
+            ("rename", "Rename", ":material/edit:"),
+            ("delete", "Delete", ":material/delete:"),
+        ):
+            st.button(
+                label, icon=icon, disabled=run.is_live, help=hint, on_click=ask, args=(question, name),
+                key=f"train_{question}",
+            )  # fmt: skip
     _compare(found)
 
 
@@ -141,32 +146,39 @@ def _overlay_spec(column: str, names: list[str]) -> dict[str, Any]:
     }
 
 
-@st.dialog("Rename this run")
+def open_dialog() -> None:
+    """The question that is open, if any."""
+    question, name = st.session_state.get("train_question", (None, ""))
+    if question:
+        {"stop": stop_dialog, "rename": _rename_dialog, "delete": _delete_dialog}[question](name)
+
+
+@st.dialog("Rename this run", on_dismiss=lambda: ask(None))
 def _rename_dialog(name: str) -> None:
-    new = st.text_input("New name", name, max_chars=runs.MAX_NAME_LENGTH, key="train_new_name")
+    new = st.text_input("New name", name, max_chars=runs.MAX_NAME_LENGTH, key="train_new_name").strip()
     if st.button("Rename it", type="primary", key="train_rename_yes"):
-        try:
-            runs.rename(name, new.strip())
-        except LabError as error:
-            st.error(str(error))
-            return
-        if st.session_state.get("train_run") == name:
-            show(new.strip())
-        st.rerun()
+        _finish(name, new, runs.rename, name, new)
 
 
-@st.dialog("Delete this run?")
+@st.dialog("Delete this run?", on_dismiss=lambda: ask(None))
 def _delete_dialog(name: str) -> None:
     st.markdown(f"**{name}**, its model, curves and log are gone for good.")
     with st.container(horizontal=True, horizontal_alignment="right"):
         if st.button("Keep it", key="train_delete_no"):
+            ask(None)
             st.rerun()
         if st.button("Delete it", type="primary", key="train_delete_yes"):
-            try:
-                runs.delete(name)
-            except LabError as error:
-                st.error(str(error))
-                return
-            if st.session_state.get("train_run") == name:
-                show(None)
-            st.rerun()
+            _finish(name, None, runs.delete, name)
+
+
+def _finish(name: str, becomes: str | None, action: Callable[..., None], *arguments: str) -> None:
+    """Do it and close the dialog, or say in the dialog why it can't be done."""
+    try:
+        action(*arguments)
+    except LabError as error:
+        st.error(str(error))
+        return
+    if st.session_state.get("train_run") == name:
+        show(becomes)
+    ask(None)
+    st.rerun()
