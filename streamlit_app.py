@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-st.set_page_config(page_title="CIFAR-10 lab", page_icon="🔬", layout="wide")
+st.set_page_config(page_title="CIFAR-10 lab", page_icon="assets/icon.png", layout="wide")
+st.logo("assets/icon.png", size="large")
 
 page = st.navigation(
     [

@@ -23,7 +23,7 @@ _FRONTEND = Path(__file__).parent / "frontend"
 
 
 def _component(name: str):
-    """A browser component of this package: NAME.js with NAME.css and NAME.html if there are any, after the base."""
+    """A browser component: the base, then NAME.js with NAME.css and NAME.html where there are any."""
 
     def read(file: str) -> str:
         path = _FRONTEND / file
@@ -42,7 +42,7 @@ _gallery, _lens, _bars, live_blend = map(_component, ("gallery", "lens", "bars",
 
 @contextlib.contextmanager
 def guarded() -> Iterator[None]:
-    """Show what goes wrong in a part of a page in its place: the message of a LabError, an apology for a bug."""
+    """Show in its place what goes wrong in a part of a page: a LabError's message, an apology for a bug."""
     try:
         yield
     except LabError as error:
@@ -71,15 +71,25 @@ def wait_for(worker: Worker, place) -> None:
 
 def percent(probability: float) -> str:
     """A probability for a person, as `figures.percent`, which would bring Altair into this process."""
-    if 0 < probability < 0.001:
+    if probability < 0.001:
         return "< 0.1 %"
     if probability < 0.0995 or 0.99 <= probability < 1:
         return f"{min(100 * probability, 99.9):.1f} %"
     return f"{100 * probability:.0f} %"
 
 
-def choose_models(*, labels: tuple[str, str] = ("Model", "Compare with")) -> list[ModelInfo]:
-    """One model or two, chosen by the visitor and kept from page to page; none where there is no model yet."""
+def header(title: str, question: str) -> list[ModelInfo]:
+    """A page's title with its question, and the models that are asked on it."""
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
+        with st.container(width="content", gap=None):
+            st.title(title, anchor=False)
+            st.caption(question)
+        with st.container(width=680):
+            return choose_models()
+
+
+def choose_models() -> list[ModelInfo]:
+    """One model or two, chosen by the visitor and kept from page to page; none if there is no model yet."""
     known = {model.name: model for model in resources.models()}
     if not known:
         st.info(
@@ -94,7 +104,7 @@ def choose_models(*, labels: tuple[str, str] = ("Model", "Compare with")) -> lis
     titles = {name: model.title for name, model in known.items()}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         first = st.selectbox(
-            labels[0],
+            "Model",
             list(known),
             key="model",
             format_func=titles.get,
@@ -103,7 +113,7 @@ def choose_models(*, labels: tuple[str, str] = ("Model", "Compare with")) -> lis
             help="The network that answers. Each finished or stopped training appears here too.",
         )
         second = st.selectbox(
-            labels[1],
+            "Compare with",
             list(known),
             index=None,
             key="second_model",
@@ -117,14 +127,19 @@ def choose_models(*, labels: tuple[str, str] = ("Model", "Compare with")) -> lis
 
 
 def tile(identity: str, picture: Picture | None, *, title: str = "", note: str = "", color: str = "") -> dict:
-    """One tile of a `gallery`; without a picture it is one that is awaited, or that failed if it has a note."""
+    """One tile of a `gallery`; without a picture one that is awaited, or that failed if it has a note."""
+    alt = title or identity
+    if picture and title not in ("", picture.name):
+        alt = f"{picture.name}: {title}"
+    sides = sorted((picture.width, picture.height)) if picture else (1, 1)
     return {
         "id": identity,
         "src": picture.thumbnail if picture else None,
-        "alt": f"{picture.name}, {title}" if picture and title != picture.name else title,
+        "alt": alt,
         "title": title,
         "note": note,
         "color": color,
+        "whole": sides[1] > 1.9 * sides[0],  # too long for a square tile to show what matters
         "failed": picture is None and bool(note),
     }
 
@@ -152,10 +167,13 @@ def gallery(
     _gallery(key=key, data=data, on_picked_change=picked)
 
 
-def sample_gallery(*, key: str, selected: str | None, on_pick: Callable[[str], None], size: str) -> None:
-    """The ten sample photographs in a strip."""
+def sample_gallery(
+    *, key: str, selected: str | None, on_pick: Callable[[str], None], size: str, titles: bool = True
+) -> None:
+    """The ten sample photographs in a strip, with or without their classes' names below."""
+    samples = resources.samples().items()
     gallery(
-        [tile(name, picture, title=name, color=CLASS_COLORS[name]) for name, picture in resources.samples().items()],
+        [tile(name, p, title=name if titles else "", color=CLASS_COLORS[name]) for name, p in samples],
         label="Sample photographs",
         key=key,
         selected=selected,
@@ -188,5 +206,5 @@ def lens(picture: Picture, position: float, *, key: str, on_move: Callable[[floa
 
 def bars(probabilities: np.ndarray, *, label: str, key: str) -> None:
     """Ten bars in the classes' colours."""
-    data = {"classes": CLASSES, "probabilities": [round(float(p), 6) for p in probabilities], "label": label}
+    data = {"classes": CLASSES, "probabilities": [float(p) for p in probabilities], "label": label}
     _bars(key=key, data=data)

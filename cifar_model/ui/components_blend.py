@@ -31,6 +31,11 @@ OWN_COLORS = {"a": "#93A1FF", "b": "#8A8F98"}  # of pictures that are no sample,
 
 def choose_blend(blend: Blend) -> str:
     """The two pictures, presets, and the way to mix; returns the mode."""
+    if blend.refused:
+        st.warning(
+            f"Part of the link made no sense here and was left out: {', '.join(blend.refused)}.",
+            icon=":material/link_off:",
+        )
     for slot, column in zip(SLOTS, st.columns(2, gap="medium"), strict=True):
         with column, st.container(border=True):
             _slot(slot, blend)
@@ -38,10 +43,16 @@ def choose_blend(blend: Blend) -> str:
         st.button("Swap", on_click=blend.swap, icon=":material/swap_horiz:")
         st.button("Shuffle", on_click=_shuffle, args=(blend,), icon=":material/shuffle:")
         for a, ratio, b in PRESETS:
-            st.button(f"{ratio} % {a} + {100 - ratio} % {b}", on_click=_preset, args=(blend, a, ratio, b), type="tertiary")
+            label = f"{ratio} % {a} + {100 - ratio} % {b}"
+            st.button(label, on_click=_preset, args=(blend, a, ratio, b), type="tertiary")
     st.session_state.setdefault("mode", "average")
     mode = st.segmented_control(
-        "Way to mix", list(MODES), format_func=MODE_NAMES.get, required=True, key="mode", persist_state="session"
+        "Way to mix",
+        list(MODES),
+        format_func=MODE_NAMES.get,
+        required=True,
+        key="mode",
+        persist_state="session",
     )
     st.caption(MODES[mode])
     return mode
@@ -77,9 +88,14 @@ def _slot(slot: str, blend: Blend) -> None:
             if refused := st.session_state.get(f"refused_{slot}"):
                 st.error(refused, icon=":material/broken_image:")
     if not is_sample:
-        st.image(picture.thumbnail, width=84, alt=f"{picture.name}, the square that the network sees")
+        alt = f"{picture.name}, the square that the network sees"
+        st.image(encode_png(picture.pixels, scale=3), width=96, alt=alt)
     components.sample_gallery(
-        key=f"samples_{slot}", selected=picture.name if is_sample else None, on_pick=pick, size="3.9rem"
+        key=f"samples_{slot}",
+        selected=picture.name if is_sample else None,
+        on_pick=pick,
+        size="2.6rem",
+        titles=False,
     )
 
 
@@ -123,7 +139,9 @@ def show_blend(blend: Blend, mode: str, models: list[ModelInfo]) -> None:
         _downloads(blend, frames, models, sweeps)
 
 
-def _live(blend: Blend, sprite: str, models: list[ModelInfo], sweeps: list[np.ndarray], known: list[int]) -> None:
+def _live(
+    blend: Blend, sprite: str, models: list[ModelInfo], sweeps: list[np.ndarray], known: list[int]
+) -> None:
     names = {slot: _short(picture.name) for slot, picture in blend.pictures.items()}
     complete = len(known) == STEPS
 
@@ -146,7 +164,7 @@ def _live(blend: Blend, sprite: str, models: list[ModelInfo], sweeps: list[np.nd
             "probabilities": np.round(beliefs.astype(float), 5).tolist(),
             "changes": changes,
             "gaps": gaps,
-            "description": f"Probabilities of the ten classes by {model.title}, from 0 to 100 % {names['a']}. {changes}",
+            "description": f"What {model.title} believes from 0 to 100 % {names['a']}. {changes}",
         }
 
     def slot(which: str) -> dict:

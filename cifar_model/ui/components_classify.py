@@ -4,6 +4,7 @@ import csv
 import io
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,7 @@ CENTRE = 0.5
 TILES_A_PAGE = 24
 AT_A_TIME = 6  # pictures decoded before their answers are shown
 SECONDS_A_RUN = 0.5  # of work between two updates of the page
-SORTS = {"as added": None, "least sure first": 1, "surest first": -1}
+SORTS = {"by name": None, "least sure first": 1, "surest first": -1}
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,9 @@ def choose_pictures() -> list[Entry]:
         photo = st.camera_input("Take a picture", on_change=show, args=("upload",), key="photo", width=420)
         arrived = [photo] if photo else []
     else:
+        label = "Drop pictures here: one, many or a whole folder" if way == "files" else "Choose a folder"
         arrived = st.file_uploader(
-            "Drop pictures here: one, many or a whole folder" if way == "files" else "Choose a folder of pictures",
+            label,
             type=[suffix[1:] for suffix in IMAGE_SUFFIXES],
             accept_multiple_files=True if way == "files" else "directory",
             on_change=show,
@@ -62,9 +64,9 @@ def choose_pictures() -> list[Entry]:
             key=f"uploads_{way}",
         )
     st.caption("Or a sample photograph, none of them from CIFAR-10:")
-    components.sample_gallery(key="samples", selected=state.shown, on_pick=show, size="5.2rem")
+    components.sample_gallery(key="samples", selected=state.shown, on_pick=show, size="5.6rem")
     if state.shown == "upload" and arrived:
-        return [_uploaded(file) for file in arrived]
+        return [_uploaded(file) for file in sorted(arrived, key=lambda file: file.name)]
     sample = state.shown if state.shown in CLASS_NAMES else "dog"
     return [Entry(f"sample-{sample}", sample, lambda: None)]
 
@@ -109,6 +111,10 @@ class Answers:
 
     def decode(self, entries: list[Entry]) -> None:
         """Read pictures that nobody has looked at yet."""
+        self.collect(self.start(entries))
+
+    def start(self, entries: list[Entry]) -> dict[tuple, Future]:
+        """Have pictures read that nobody has looked at yet; `collect` takes the results."""
         jobs = {}
         for entry in entries:
             if self.picture(entry) is not None:
@@ -118,7 +124,12 @@ class Answers:
                 continue
             source = entry.read() or resources.sample_path(entry.name)
             position = self.positions.get(entry.id, CENTRE)
-            jobs[self.key(entry)] = resources.drawing().submit("prepare", source, entry.name, (position, position))
+            job = resources.drawing().submit("prepare", source, entry.name, (position, position))
+            jobs[self.key(entry)] = job
+        return jobs
+
+    def collect(self, jobs: dict[tuple, Future]) -> None:
+        """Keep what `start` has had read."""
         for key, job in jobs.items():
             try:
                 self.pictures[key] = job.result(60)
@@ -128,7 +139,11 @@ class Answers:
     def ask(self, entries: list[Entry], models: list[ModelInfo]) -> None:
         """Answer pictures that have been read."""
         for model in models:
-            asked = [e for e in entries if isinstance(self.picture(e), Picture) and self.belief(e, model) is None]
+            asked = [
+                entry
+                for entry in entries
+                if isinstance(self.picture(entry), Picture) and self.belief(entry, model) is None
+            ]
             if asked:
                 pixels = np.stack([self.picture(entry).pixels for entry in asked])
                 beliefs = resources.ask(model.path, pixels)
@@ -137,7 +152,7 @@ class Answers:
 
 
 def show_answers(entries: list[Entry], models: list[ModelInfo]) -> None:
-    """Everything below the choice of pictures. Works for half a second at a time, then shows what there is."""
+    """Everything below the choice of pictures; works for half a second, shows what there is, and goes on."""
     answers: Answers = st.session_state.setdefault("answers", Answers())
     answers.forget_all_but(entries)
     chosen = next((entry for entry in entries if entry.id == st.session_state.get("chosen")), entries[0])
@@ -155,17 +170,22 @@ def show_answers(entries: list[Entry], models: list[ModelInfo]) -> None:
     started = time.monotonic()
     # What is on the screen comes first.
     waiting = answers.missing(shown, models) + answers.missing([e for e in entries if e not in shown], models)
-    for start in range(0, len(waiting), AT_A_TIME):
-        part = waiting[start : start + AT_A_TIME]
-        answers.decode(part)
-        answers.ask(part, models)
-        done = len(entries) - len(waiting) + start + len(part)
+    jobs = answers.start(waiting[:AT_A_TIME])
+    while waiting:
+        done = len(entries) - len(waiting)
         progress.progress(done / len(entries), f"{done} of {len(entries)} pictures answered")
-        if time.monotonic() - started > SECONDS_A_RUN and done < len(entries):
+        if time.monotonic() - started > SECONDS_A_RUN:
             break
+        part, waiting = waiting[:AT_A_TIME], waiting[AT_A_TIME:]
+        answers.collect(jobs)
+        jobs = answers.start(waiting[:AT_A_TIME])  # read by one process while the other answers
+        answers.ask(part, models)
+    answers.collect(jobs)
+    _many(entries, shown, chosen, models, answers)
     if waiting:
         st.rerun()
-    _many(entries, shown, chosen, models, answers)
+    progress.empty()
+    _results(entries, models, answers)
 
 
 def _one(entry: Entry, models: list[ModelInfo], answers: Answers) -> None:
@@ -216,10 +236,10 @@ def _toolbar(entries: list[Entry], models: list[ModelInfo], answers: Answers) ->
     st.divider()
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         order = st.segmented_control(
-            f"{len(entries)} pictures", list(SORTS), default="as added", required=True, key="order"
+            f"{len(entries)} pictures", list(SORTS), default="by name", required=True, key="order"
         )
         pages = -(-len(entries) // TILES_A_PAGE)
-        page = st.pagination(pages, key="page") if pages > 1 else 1
+        page = st.pagination(pages, key="page", width=330) if pages > 1 else 1
     sign = SORTS[order]
     if sign and models:
 
@@ -233,7 +253,7 @@ def _toolbar(entries: list[Entry], models: list[ModelInfo], answers: Answers) ->
 
 
 def _many(entries, shown, chosen: Entry, models: list[ModelInfo], answers: Answers) -> None:
-    """The gallery, what could not be read, and the table."""
+    """The gallery, and what could not be read."""
 
     def tile(entry: Entry) -> dict:
         picture = answers.picture(entry)
@@ -262,14 +282,19 @@ def _many(entries, shown, chosen: Entry, models: list[ModelInfo], answers: Answe
         with st.expander(f"{len(broken)} of {len(entries)} files can't be read", expanded=True):
             for message in broken:
                 st.error(message, icon=":material/broken_image:")
-    if models:
-        rows = _table(entries, models, answers)
-        st.download_button(
-            "Download the table (CSV)", lambda: _csv(rows), "answers.csv", "text/csv", icon=":material/download:",
-            on_click="ignore",
-        )  # fmt: skip
-        with st.expander("The table"):
-            st.dataframe(rows, hide_index=True)
+
+
+def _results(entries: list[Entry], models: list[ModelInfo], answers: Answers) -> None:
+    """The table of all answers, to look at and to take along."""
+    if not models:
+        return
+    rows = _table(entries, models, answers)
+    with st.expander("All answers as a table", icon=":material/table:"):
+        st.dataframe(rows, hide_index=True)
+    st.download_button(
+        "Download the table (CSV)", lambda: _csv(rows), "answers.csv", "text/csv", icon=":material/download:",
+        on_click="ignore",
+    )  # fmt: skip
 
 
 def _table(entries: list[Entry], models: list[ModelInfo], answers: Answers) -> list[dict]:
@@ -284,7 +309,8 @@ def _table(entries: list[Entry], models: list[ModelInfo], answers: Answers) -> l
                 row |= {"class": None, "probability": None, **dict.fromkeys(CLASS_NAMES)}
                 row["error"] = picture if isinstance(picture, str) else "not answered"
             else:
-                row |= {"class": CLASS_NAMES[int(belief.argmax())], "probability": round(float(belief.max()), 6)}
+                row["class"] = CLASS_NAMES[int(belief.argmax())]
+                row["probability"] = round(float(belief.max()), 6)
                 row |= {name: round(float(p), 6) for name, p in zip(CLASS_NAMES, belief, strict=True)}
                 row["error"] = None
             rows.append(row)

@@ -24,7 +24,7 @@ from cifar_model import blending, images
 from cifar_model.errors import LabError, WorkerError
 from cifar_model.models import MODEL_FILE
 
-PREVIEW_SIDE, THUMBNAIL_SIDE = 560, 168  # pixels: the larger view of a picture, and its tile in a gallery
+PREVIEW_SIZE, THUMBNAIL_SIZE = (560, 560), (240, 168)  # pixels: a picture alone, and in a gallery
 KEPT_MODELS = 6
 
 logger = logging.getLogger("cifar_model.worker")
@@ -32,28 +32,28 @@ logger = logging.getLogger("cifar_model.worker")
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that was admitted: what arrived, small enough to be sent to a browser, and what a network sees."""
+    """A picture that was admitted: what arrived, small enough for a browser, and what a network sees."""
 
     name: str
     width: int  # of the decoded picture, upright
     height: int
-    preview: str  # data URL, at most PREVIEW_SIDE pixels a side
-    thumbnail: str  # data URL, the square that the network sees, THUMBNAIL_SIDE pixels
+    preview: str  # data URL of the whole picture, at most PREVIEW_SIZE
+    thumbnail: str  # data URL of the whole picture, at most THUMBNAIL_SIZE
     pixels: np.ndarray  # uint8 (32, 32, 3)
 
 
 def prepare(source: bytes | Path, name: str, position: tuple[float, float] = (0.5, 0.5)) -> Picture:
     """Decode a picture and cut out its square; ImageError as `images.decode_image`."""
     image = images.decode_image(source, name=name)
-    box = images.crop_box(*image.size, position)
-    small = image.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BICUBIC, box=box)
-    preview = image.copy()
-    preview.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
     pixels = images.fit_image(image, position=position)
-    return Picture(name, *image.size, _data_url(preview), _data_url(small), pixels)
+    return Picture(
+        name, *image.size, _data_url(image, PREVIEW_SIZE), _data_url(image, THUMBNAIL_SIZE), pixels
+    )
 
 
-def _data_url(image: Image.Image) -> str:
+def _data_url(image: Image.Image, size: tuple[int, int]) -> str:
+    image = image.copy()
+    image.thumbnail(size)
     file = io.BytesIO()
     image.save(file, "WEBP", quality=85, method=2)
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")
@@ -69,7 +69,7 @@ def mix(a: np.ndarray, b: np.ndarray, mode: str) -> tuple[np.ndarray, str]:
 
 
 def answer(model: Path, pixels: np.ndarray) -> np.ndarray:
-    """Ask a model about uint8 (n, 32, 32, 3): float32 (n, 10). It is loaded once, and again when its file changes."""
+    """Ask a model about uint8 (n, 32, 32, 3): float32 (n, 10). It is loaded again when its file changes."""
     file = model / MODEL_FILE if model.is_dir() else model
     try:
         status = file.stat()
@@ -117,7 +117,7 @@ JOBS: dict[str, Callable] = {
 def main() -> None:
     """Serve until the app closes its end of the pipe, however it ends."""
     logging.basicConfig(level=logging.INFO, format="worker: %(message)s")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the app, which then closes the pipe
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the app, which then closes the pipe
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not fall between the replies
     requests = os.fdopen(os.dup(0), "rb")
@@ -132,7 +132,7 @@ def main() -> None:
             reply = (number, False, error)
         except Exception:
             logger.exception("job %s failed", job)
-            reply = (number, False, WorkerError("Something went wrong while working on this. The log has details."))
+            reply = (number, False, WorkerError("Something went wrong here. The app's log has the details."))
         try:
             pickle.dump(reply, replies, pickle.HIGHEST_PROTOCOL)
             replies.flush()

@@ -29,7 +29,7 @@ def answering() -> Worker:
 
 @st.cache_resource(show_spinner=False)
 def drawing() -> Worker:
-    """The process that decodes, mixes and draws: a hostile picture can end neither the app nor the answers."""
+    """The process that decodes, mixes and draws: a hostile picture ends neither the app nor the answers."""
     return Worker()
 
 
@@ -66,7 +66,7 @@ def version(model: Path) -> int | None:
 
 
 def ask(model: Path, pixels: np.ndarray) -> np.ndarray:
-    """What a model believes about uint8 (n ≥ 1, 32, 32, 3): float32 (n, 10). Asked again only if its file has changed."""
+    """What a model believes about uint8 (n ≥ 1, 32, 32, 3): float32 (n, 10). Answers are kept a while."""
     stamp = version(model)
     return np.concatenate(
         [_ask(model, stamp, pixels[i : i + AT_A_TIME]) for i in range(0, len(pixels), AT_A_TIME)]
@@ -104,7 +104,7 @@ def known_sweep(model: Path, frames: np.ndarray) -> np.ndarray | None:
 
 
 def compute_sweep(model: Path, frames: np.ndarray) -> Iterator[int]:
-    """Answer all frames, so that `known_sweep` knows; yields how many are done, for others' requests in between."""
+    """Answer all frames, so that `known_sweep` knows; yields how many are done, others' turns in between."""
     if known_sweep(model, frames) is not None:
         return
     parts = []

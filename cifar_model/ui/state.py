@@ -50,7 +50,7 @@ def use_in_blend(slot: str, picture: Picture) -> None:
 
 
 def _from_link() -> Blend:
-    """Read ?a=cat&b=dog&ratio=40&mode=average&model=lab-net,seed-cnn; what makes no sense is left out and noted."""
+    """Read ?a=cat&b=dog&ratio=40&mode=average&model=lab-net,seed-cnn; note what makes no sense."""
     link, samples = st.query_params, resources.samples()
     blend = Blend({"a": samples["cat"], "b": samples["dog"]})
     for slot in ("a", "b"):

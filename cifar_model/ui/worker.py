@@ -1,4 +1,4 @@
-"""A process that works for the app: TensorFlow lives there, and one session's work can't stall another's page.
+"""A process that works for the app: TensorFlow lives there, and no session's work stalls another's page.
 
 A plain child process with pickles on its pipes. `multiprocessing` would run the app's script once more in the
 child, since Streamlit makes that script the process's `__main__`.
@@ -27,7 +27,7 @@ SECONDS_BETWEEN_STARTS = 2.0
 JOB_SECONDS = 120.0  # no job takes longer, unless the process hangs
 
 RESTARTING = "The process that answers stopped and is being started again. Try again in a few seconds."
-BROKEN = "The process that answers can't be started: the app's log says why. Restart the app once that is solved."
+BROKEN = "The process that answers can't be started; the app's log says why. Solve that and restart the app."
 
 
 def threads() -> int:
@@ -38,9 +38,10 @@ def threads() -> int:
 def worker_environment() -> dict[str, str]:
     """The child's environment: few threads, and no GPU, which belongs to the trainings."""
     count = str(threads())
+    paths = (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))
     return {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")])),
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "PYTHONUNBUFFERED": "1",
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "TF_NUM_INTRAOP_THREADS": count,
@@ -51,9 +52,9 @@ def worker_environment() -> dict[str, str]:
 
 
 class Worker:
-    """One child process, started at once, started again when it dies; jobs run one at a time, first come first served.
+    """One child process, started at once and again when it dies; does jobs one at a time, first come first served.
 
-    first_job : (job, *arguments) that the process does before any other, to be warm when the first person asks
+    first_job : (job, *arguments) that each process does before any other, to be warm when somebody asks
     command : what to start; by default this package's `jobs`
     """
 
@@ -84,13 +85,13 @@ class Worker:
         return self._deaths >= STARTS_IN_A_ROW
 
     def wait(self, seconds: float) -> bool:
-        """Whether the process is ready for jobs, at the latest after so many seconds; WorkerError if it never will."""
+        """Whether the process is ready, at the latest after so many seconds; WorkerError if it never will be."""
         if self.broken:
             raise WorkerError(BROKEN)
         return self._ready.wait(seconds)
 
     def call(self, job: str, *arguments, seconds: float = JOB_SECONDS):
-        """Do a job and return its result; raises what the job raised, WorkerError when the process died of it."""
+        """Do a job and return its result; raises what the job raised, WorkerError if the process died of it."""
         future = self.submit(job, *arguments)
         try:
             return future.result(seconds)
@@ -130,7 +131,7 @@ class Worker:
             try:
                 process.stdin.write(request)
                 process.stdin.flush()
-            except (OSError, ValueError):  # it has just died: its reader starts the next, which gets the request
+            except (OSError, ValueError):  # it has just died: the next process gets the request
                 pass
 
     def _start(self) -> None:
@@ -156,7 +157,7 @@ class Worker:
             except Exception:  # the pipe closed, perhaps in the middle of a reply
                 break
             if number == first:
-                # A first job may fail (no model yet): the process itself is fine, and says so when asked again.
+                # A first job may fail, say on a broken model: the process itself is fine.
                 self._deaths = 0
                 self._ready.set()
                 continue

@@ -69,9 +69,9 @@ def start_server(directory: Path, **environment: str) -> Server:
     server = Server(f"http://127.0.0.1:{port}", runs, cache, log, process)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{server.url}/_stcore/health", timeout=2) as reply:
-            if reply.status == 200:
-                return server
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(f"{server.url}/_stcore/health", timeout=2).close()
+            return server
         time.sleep(0.1)
     server.stop()
     raise AssertionError(f"the server did not start:\n{log.read_text(errors='replace')[-4000:]}")
@@ -100,8 +100,9 @@ def browser():
 
 @pytest.fixture
 def new_page(browser, server):
-    """A function that opens another visitor's page; at the end no page may have asked another host for anything."""
+    """A function that opens another visitor's page; no page may ask another host for anything."""
     contexts, strangers = [], []
+    own = (server.url, server.url.replace("http", "ws", 1), "data:", "blob:")
 
     def open_page(**options):
         options.setdefault("viewport", {"width": 1280, "height": 900})
@@ -111,7 +112,7 @@ def new_page(browser, server):
         page = context.new_page()
 
         def note(request):
-            if not request.url.startswith((server.url, server.url.replace("http", "ws", 1), "data:", "blob:")):
+            if not request.url.startswith(own):
                 strangers.append(request.url)
 
         page.on("request", note)

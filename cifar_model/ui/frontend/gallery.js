@@ -39,6 +39,8 @@ function fill(tile, item) {
     picture = element("img");
     picture.src = item.src;
     picture.alt = item.alt;
+    tile.title = item.alt;
+    if (item.whole) picture.className = "whole";
   } else {
     picture = element("span", "blank", item.failed ? "can't be read" : "…");
   }
