@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from cifar_model.ui import training, training_form, training_runs
+from cifar_model.ui import resources, training, training_form, training_runs
 
 st.title("Train", anchor=False)
 st.caption(
@@ -22,3 +22,4 @@ else:
 training_runs.past_runs()
 training.watch()
 training_runs.open_dialog()
+resources.settle("train")

@@ -18,6 +18,8 @@ from cifar_model.classes import CLASS_NAMES, IMAGE_SIZE
 from cifar_model.errors import LabError
 from cifar_model.images import encode_png
 from cifar_model.recipes import LIMITS
+from cifar_model.ui import resources
+from cifar_model.ui.components import percent
 
 LIVE_SECONDS = 0.5  # between two looks at a run that trains
 IDLE_SECONDS = 2.0  # between two looks for runs that others start
@@ -375,7 +377,7 @@ def _guesses(run: runs.RunInfo) -> None:
                 row = guesses.probabilities[number]
                 said = CLASS_NAMES[int(row.argmax())]
                 verdict = ":green[✓ right]" if said == truth else f":red[✗ {truth}]"
-                st.markdown(f"**{said}**  \n:small[{_percent(float(row.max()))}]  \n:small[{verdict}]")
+                st.markdown(f"**{said}**  \n:small[{percent(float(row.max()))}]  \n:small[{verdict}]")
 
 
 def _results(run: runs.RunInfo) -> None:
@@ -392,10 +394,10 @@ def _results(run: runs.RunInfo) -> None:
             ("classify", "Use on Classify", ":material/image_search:"),
             ("blend", "Use on Blend", ":material/gradient:"),
         ):
-            st.page_link(
-                f"pages/{page}.py", label=label, icon=icon, query_params={"model": chosen},
-                disabled=not run.has_model,
-            )  # fmt: skip
+            if st.button(label, icon=icon, disabled=not run.has_model, key=f"train_use_{page}"):
+                resources.models.clear()  # it lists what is there, at most every two seconds
+                st.session_state["model"] = chosen
+                st.switch_page(f"pages/{page}.py")
         st.space("stretch")
         file = models.find_model(chosen) if run.has_model else run.path
         file = file / models.MODEL_FILE if file.is_dir() else file
