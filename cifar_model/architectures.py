@@ -107,7 +107,7 @@ def _softmax_head(x):
 
 
 def _lab_net(any_size: bool) -> "keras.Model":
-    """Whitening, then three residual stages: after airbench (Jordan 2024, arXiv:2404.00498) and ResNet (He et al. 2016)."""
+    """Whitening, then three residual stages; after Jordan 2024 (arXiv:2404.00498) and ResNet (He et al. 2016)."""
     from keras import Model, constraints, layers
 
     pixels, x = _ends(None if any_size else IMAGE_SIZE)
@@ -146,7 +146,9 @@ def _lab_net(any_size: bool) -> "keras.Model":
 
 
 def set_whitening(network: "keras.Model", images: np.ndarray) -> None:
-    """Give lab-net's first layer the patch-whitening kernel of `images` (Jordan 2024, section 3.1); others are left alone.
+    """Give lab-net's first layer the patch-whitening kernel of `images` (Jordan 2024, section 3.1).
+
+    Networks without such a layer are left alone.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Model directories: list them, find one by name, read and write what they hold. Keras is imported to load a network."""
+"""Model directories: list them, find one by name, read and write what they hold. Keras comes with a network."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Named training settings: what can be chosen, its limits, and the command line that repeats a choice. No TensorFlow."""
+"""Named training settings: what can be chosen, its limits, the command line that repeats a choice. No TensorFlow."""
 
 import dataclasses
 import math
