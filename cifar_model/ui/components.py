@@ -84,7 +84,7 @@ def header(title: str, question: str) -> list[ModelInfo]:
         with st.container(width="content", gap=None):
             st.title(title, anchor=False)
             st.caption(question)
-        with st.container(width=680):
+        with st.container(width=656):
             return choose_models()
 
 

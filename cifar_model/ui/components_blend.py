@@ -46,15 +46,16 @@ def choose_blend(blend: Blend) -> str:
             label = f"{ratio} % {a} + {100 - ratio} % {b}"
             st.button(label, on_click=_preset, args=(blend, a, ratio, b), type="tertiary")
     st.session_state.setdefault("mode", "average")
-    mode = st.segmented_control(
-        "Way to mix",
-        list(MODES),
-        format_func=MODE_NAMES.get,
-        required=True,
-        key="mode",
-        persist_state="session",
-    )
-    st.caption(MODES[mode])
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        mode = st.segmented_control(
+            "Way to mix",
+            list(MODES),
+            format_func=MODE_NAMES.get,
+            required=True,
+            key="mode",
+            persist_state="session",
+        )
+        st.caption(MODES[mode], width="stretch")
     return mode
 
 

@@ -8,11 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import streamlit as st
+from streamlit.runtime.pages_manager import PagesManager
 
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.models import MODEL_FILE, ModelInfo, assets_dir, list_models
 from cifar_model.ui.jobs import Picture
 from cifar_model.ui.worker import Worker
+
+# Beside a folder named pages/, Streamlit ignores the navigation of streamlit_app.py until that has run once: whoever
+# opened another page first after a start got the wrong menu. Every page imports this module before it shows anything.
+if PagesManager.uses_pages_directory:
+    PagesManager.uses_pages_directory = False
+    st.rerun()
 
 AT_A_TIME = 16  # pictures a request: another person's single picture waits for no more than these
 KEPT_SWEEPS = 200  # 4 kB each

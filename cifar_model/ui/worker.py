@@ -176,7 +176,8 @@ class Worker:
         except OSError:
             pass
         code = process.wait()
-        if not self._ready.is_set():
+        was_ready = self._ready.is_set()
+        if not was_ready:
             self._deaths += 1
         self._ready.clear()
         given_up: list[Future] = []
@@ -184,7 +185,7 @@ class Worker:
             if self._closed or self.broken:
                 given_up = [future for future, _ in self._waiting.values()]
                 self._waiting.clear()
-            elif self._waiting:
+            elif self._waiting and was_ready:
                 # Jobs are done in order, so it died of the first: one more try, for it may have been chance.
                 number = next(iter(self._waiting))
                 if number in self._suspects:

@@ -78,11 +78,43 @@ def start_server(directory: Path, **environment: str) -> Server:
 
 
 @pytest.fixture(scope="session")
+def launch_server():
+    """`start_server`, for tests that need an app of their own; they stop it."""
+    return start_server
+
+
+@pytest.fixture(scope="session")
 def server(tmp_path_factory):
     """One real app for all browser tests, with temporary runs and cache directories."""
     app = start_server(tmp_path_factory.mktemp("app"))
     yield app
     app.stop()
+
+
+@pytest.fixture(scope="session")
+def untrained(server):
+    """A second model for the server: seed-cnn as it is before training, among the runs; returns its name."""
+    code = (
+        "import sys, pathlib\n"
+        "from cifar_model import architectures, models\n"
+        "folder = pathlib.Path(sys.argv[1]); folder.mkdir(parents=True)\n"
+        "models.save_network(architectures.build_network('seed-cnn'), folder / models.MODEL_FILE)\n"
+        "models.write_json(folder / models.CARD_FILE, {'name': 'untrained', 'network': 'seed-cnn', 'scores': {}})\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(server.runs / "untrained")], cwd=ROOT, check=True)
+    return "untrained"
+
+
+@pytest.fixture(scope="session")
+def command_line(server):
+    """A function that runs `python -m cifar_model …` with the server's directories and returns what it printed."""
+
+    def run(*arguments):
+        env = {**os.environ, "CIFAR_LAB_RUNS": str(server.runs), "CIFAR_LAB_CACHE": str(server.cache)}
+        command = [sys.executable, "-m", "cifar_model", *map(str, arguments)]
+        return subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True, text=True).stdout
+
+    return run
 
 
 @pytest.fixture(scope="session")

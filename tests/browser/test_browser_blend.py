@@ -1,0 +1,169 @@
+"""Blend in a real browser, against the real server and model; the oracle is the command line's sweep."""
+
+import csv
+import io
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cifar_model.blending import blend
+from cifar_model.classes import CLASS_NAMES
+from cifar_model.images import load_image
+from cifar_model.models import assets_dir
+from cifar_model.ui.components import percent
+
+SAMPLES = assets_dir() / "samples"
+pytestmark = pytest.mark.skipif(
+    not (assets_dir() / "models" / "lab-net").exists(), reason="no bundled model in this checkout"
+)
+
+READ_PIXELS = "c => [...c.getContext('2d').getImageData(0, 0, 32, 32).data]"
+LIVE = """root => ({
+    text: root.querySelector('.recipe').textContent,
+    values: [...root.querySelectorAll('.answer .value')].map(v => v.textContent),
+    marker: Number(root.querySelector('.marker').getAttribute('x1')),
+    pixels: [...root.querySelector('.mix').getContext('2d').getImageData(0, 0, 32, 32).data],
+})"""
+
+
+@pytest.fixture(scope="module")
+def sweep(command_line):
+    """The command line's answers from 0 to 100 % cat, the rest dog: float (101, 10)."""
+    text = command_line("blend", SAMPLES / "cat.webp", SAMPLES / "dog.webp", "--sweep")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    return np.array([[float(row[name]) for name in CLASS_NAMES] for row in rows])
+
+
+@pytest.fixture
+def open_blend(page, server):
+    """A function that opens a link to a blend and waits until its curve is complete."""
+
+    def open_link(query=""):
+        page.goto(f"{server.url}/blend{query}")
+        page.get_by_role("button", name="Sweep (CSV)").wait_for(timeout=90_000)
+        page.locator(".gap").first.filter(has_text=" in").wait_for()
+        return page
+
+    return open_link
+
+
+def pixels_of(page):
+    return np.array(page.locator("canvas.mix").evaluate(READ_PIXELS)).reshape(32, 32, 4)[..., :3]
+
+
+def test_drag_is_live_without_any_message_to_the_server(page, server, sweep):
+    sent, received = [], []
+
+    def listen(socket):
+        socket.on("framesent", lambda frame: sent.append(frame))
+        socket.on("framereceived", lambda frame: received.append(frame))
+
+    page.on("websocket", listen)
+    page.goto(f"{server.url}/blend?a=cat&b=dog&ratio=0")
+    page.get_by_role("button", name="Sweep (CSV)").wait_for(timeout=90_000)
+    page.locator(".gap").first.filter(has_text=" in").wait_for()
+    page.wait_for_timeout(1000)
+    assert page.locator("output.recipe").inner_text() == "0 % cat + 100 % dog"
+    slider = page.locator("input.ratio")
+    slider.scroll_into_view_if_needed()
+    box = slider.bounding_box()
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + 14, y)
+    page.mouse.down()
+    page.wait_for_timeout(300)
+    sent.clear(), received.clear()
+    seen = []
+    root = page.locator(".root:has(canvas.mix)")
+    for step in range(1, 41):
+        page.mouse.move(box["x"] + 14 + (box["width"] - 28) * step / 40, y)
+        seen.append(root.evaluate(LIVE))
+    assert not sent and not received  # the whole way, while picture, bars and marker moved:
+    page.mouse.up()
+
+    a, b = load_image(SAMPLES / "cat.webp"), load_image(SAMPLES / "dog.webp")
+    ratios = [int(state["text"].split(" %")[0]) for state in seen]
+    assert ratios == sorted(ratios) and len(set(ratios)) == 40 and ratios[-1] == 100
+    for ratio, state in zip(ratios, seen, strict=True):
+        pixels = np.array(state["pixels"]).reshape(32, 32, 4)[..., :3]
+        np.testing.assert_array_equal(pixels, blend(a, b, ratio / 100))
+        shown = [float(value.removeprefix("< ").removesuffix(" %")) for value in state["values"]]
+        np.testing.assert_allclose(shown, np.maximum(100 * sweep[ratio], 0.1), atol=0.51)
+    markers = [state["marker"] for state in seen]
+    assert all(one < other for one, other in zip(markers, markers[1:], strict=False))
+
+    # Only where the drag ended is told, for the link and the downloads.
+    page.wait_for_url("**ratio=100**")
+
+
+def test_bars_of_the_opening_blend_are_the_command_lines(open_blend, sweep):
+    page = open_blend()
+    assert page.locator("output.recipe").inner_text() == "40 % cat + 60 % dog"
+    assert page.locator(".answer .value").all_inner_texts() == [percent(p) for p in sweep[40]]
+    said = page.locator(".gap").inner_text()
+    assert said.startswith("40 % cat + 60 % dog in") and "softmax is not a mixture estimate" in said
+
+
+def test_link_restores_a_blend_and_keys_move_it(open_blend):
+    page = open_blend("?a=deer&b=horse&ratio=60&mode=halves&model=lab-net")
+    assert page.locator("output.recipe").inner_text() == "60 % deer + 40 % horse"
+    a, b = load_image(SAMPLES / "deer.webp"), load_image(SAMPLES / "horse.webp")
+    np.testing.assert_array_equal(pixels_of(page), blend(a, b, 0.6, mode="halves"))
+    slider = page.locator("input.ratio")
+    slider.focus()
+    slider.press("ArrowRight")
+    slider.press("ArrowRight")
+    assert page.locator("output.recipe").inner_text() == "62 % deer + 38 % horse"
+    assert "62 % deer, 38 % horse" in slider.get_attribute("aria-valuetext").replace(" + ", ", ")
+    page.wait_for_url("**ratio=62**")
+    page.get_by_role("button", name="Swap").click()
+    page.locator("output.recipe", has_text="38 % horse + 62 % deer").wait_for()
+    page.wait_for_url("**a=horse**")
+    link = {key: values[0] for key, values in parse_qs(urlsplit(page.url).query).items()}
+    assert link == {"a": "horse", "b": "deer", "ratio": "38", "mode": "halves", "model": "lab-net"}
+    page.get_by_role("button", name="60 % deer + 40 % horse").click()
+    page.locator("output.recipe", has_text="60 % deer + 40 % horse").wait_for()
+
+
+def test_downloads_are_the_blend_on_the_screen(open_blend, sweep):
+    page = open_blend("?a=cat&b=dog&ratio=25")
+
+    def download(name):
+        with page.expect_download() as caught:
+            page.get_by_role("button", name=name).click()
+        return caught.value.path()
+
+    a, b = load_image(SAMPLES / "cat.webp"), load_image(SAMPLES / "dog.webp")
+    np.testing.assert_array_equal(np.asarray(Image.open(download("Mixed picture (PNG)"))), blend(a, b, 0.25))
+    rows = list(csv.DictReader(open(download("Sweep (CSV)"))))
+    table = np.array([[float(row[name]) for name in CLASS_NAMES] for row in rows])
+    np.testing.assert_allclose(table, sweep, atol=1e-5)
+    assert b"<svg" in open(download("Chart (SVG)"), "rb").read(300)
+    assert Image.open(download("Chart (PNG)")).width > 600
+
+
+def test_own_picture_is_blended_and_not_in_the_link(open_blend, tmp_path):
+    page = open_blend()
+    file = tmp_path / "grey.png"
+    Image.new("RGB", (300, 200), (90, 90, 90)).save(file)
+    page.get_by_role("button", name="Your own").first.click()
+    page.locator("input[type=file]").first.set_input_files(file)
+    page.locator("output.recipe", has_text="40 % grey.png + 60 % dog").wait_for()
+    page.get_by_text("but not your own pictures").wait_for()
+    b = load_image(SAMPLES / "dog.webp")
+    page.wait_for_timeout(500)
+    np.testing.assert_array_equal(pixels_of(page), blend(np.full((32, 32, 3), 90, np.uint8), b, 0.4))
+    assert "a=" not in urlsplit(page.url).query.replace("&", " ").split()[0]
+
+
+def test_two_models_at_once(open_blend, untrained):
+    page = open_blend(f"?a=cat&b=dog&ratio=40&model=lab-net,{untrained}")
+    assert page.locator(".winner").count() == 2
+    assert page.locator(".curve svg").count() == 2
+
+
+def test_hostile_link_opens_the_default_and_says_what_was_left_out(open_blend):
+    page = open_blend("?a=<script>alert(1)</script>&b=../../etc&ratio=1e9&mode=rm&model=" + "x" * 500)
+    page.get_by_text("Part of the link made no sense here and was left out: a, b, ratio, mode, model.").wait_for()
+    assert page.locator("output.recipe").inner_text() == "40 % cat + 60 % dog"

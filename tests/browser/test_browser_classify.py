@@ -1,0 +1,177 @@
+"""Classify in a real browser, against the real server and models; the oracle is the command line."""
+
+import csv
+import io
+import json
+import re
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from cifar_model.classes import CLASS_NAMES
+from cifar_model.images import decode_image, fit_image
+from cifar_model.models import assets_dir
+from cifar_model.ui.components import percent
+
+SAMPLES = assets_dir() / "samples"
+BROKEN = b"\xff\xd8\xff\xe0 no picture after all"
+
+pytestmark = pytest.mark.skipif(
+    not (assets_dir() / "models" / "lab-net").exists(), reason="no bundled model in this checkout"
+)
+
+
+def heading(class_name, probability):
+    return f"{class_name} · {percent(probability)}"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """30 pictures of the ten samples, turned and cut, with one broken file and a stranger among them."""
+    folder = tmp_path_factory.mktemp("drop") / "holiday"
+    folder.mkdir()
+    for i in range(29):
+        picture = decode_image(SAMPLES / f"{CLASS_NAMES[i % 10]}.webp").rotate(4 * (i // 10), fillcolor="white")
+        picture.save(folder / f"picture-{i:02d}.jpg", quality=90)
+    (folder / "picture-29-broken.jpg").write_bytes(BROKEN)
+    (folder / "notes.txt").write_text("not a picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def answers(command_line, folder):
+    """What the command line answers to the samples and to the folder: {file name: (class, probability)}."""
+    pictures = [*SAMPLES.glob("*.webp"), *(f for f in folder.glob("*.jpg") if "broken" not in f.name)]
+    rows = list(csv.DictReader(io.StringIO(command_line("classify", "--csv", "-", *pictures))))
+    return {re.split(r"[\\/]", row["file"])[-1]: (row["class"], float(row["probability"])) for row in rows}
+
+
+@pytest.fixture
+def opened(page, server, wait_idle):
+    page.goto(server.url)
+    page.wait_for_selector("h3", timeout=90_000)
+    wait_idle(page)
+    return page
+
+
+def test_landing_shows_ten_samples_and_one_click_classifies_one(opened, answers):
+    tiles = opened.get_by_role("group", name="Sample photographs").get_by_role("button")
+    assert tiles.count() == 10
+    assert opened.locator("h3").inner_text() == heading(*answers["dog.webp"])
+    for name in ("ship", "frog"):
+        opened.get_by_role("button", name=name).click()
+        opened.locator("h3", has_text=heading(*answers[f"{name}.webp"])).wait_for()
+        bars = opened.get_by_label(re.compile("Probabilities by"))
+        assert bars.locator("li").count() == 10
+        assert percent(answers[f"{name}.webp"][1]) in bars.locator("li.first").inner_text()
+
+
+def test_dropped_jpeg_gives_its_class_and_goes_along_to_blend(opened, drop_files, folder, answers):
+    drop_files(opened, [folder / "picture-18.jpg"])
+    opened.locator("h3", has_text=heading(*answers["picture-18.jpg"])).wait_for()
+    assert opened.get_by_text("What arrived: picture-18.jpg").count() == 1
+    opened.get_by_role("button", name="Use in Blend").click()
+    opened.get_by_text("as the second picture").click()
+    opened.get_by_text("Second picture: picture-18.jpg").wait_for()
+    opened.locator("output.recipe", has_text="40 % cat + 60 % picture-18.jpg").wait_for()
+
+
+def test_folder_of_thirty_with_a_broken_file(opened, drop_files, folder, answers):
+    drop_files(opened, [folder])
+    opened.get_by_role("button", name="Download the table (CSV)").wait_for(timeout=60_000)
+    assert opened.get_by_text("1 of 30 files can't be read").count() == 1
+    assert opened.get_by_role("alert").filter(has_text="picture-29-broken.jpg").count() == 1
+    with opened.expect_download() as download:
+        opened.get_by_role("button", name="Download the table (CSV)").click()
+    rows = list(csv.DictReader(io.StringIO(open(download.value.path(), encoding="utf-8-sig").read())))
+    assert len(rows) == 30
+    for row in rows:
+        if "broken" in row["file"]:
+            assert row["class"] == "" and "can't be decoded" in row["error"]
+        else:
+            name, probability = answers[row["file"]]
+            assert row["class"] == name and float(row["probability"]) == pytest.approx(probability, abs=1e-5)
+
+    opened.get_by_text("least sure first").click()
+    gallery = opened.get_by_role("group", name="Pictures and their answers")
+    unsure = min(v[1] for k, v in answers.items() if k.endswith(".jpg"))
+    gallery.locator("button").first.get_by_text(percent(unsure)).wait_for()
+    assert gallery.locator("button").count() == 24
+    gallery.get_by_role("button").nth(3).click()
+    name = gallery.locator("button[aria-pressed=true] .note").inner_text()
+    opened.get_by_text(f"What arrived: {name}").wait_for()
+
+
+def test_square_moves_and_the_network_sees_its_exact_pixels(opened, drop_files, folder):
+    drop_files(opened, [folder / "picture-09.jpg"])  # the truck, 640 × 265
+    opened.get_by_text("What arrived: picture-09.jpg").wait_for()
+    slider = opened.get_by_label("Move the square")
+    slider.focus()
+    slider.press("End")
+    expected = fit_image(decode_image(folder / "picture-09.jpg"), position=(1, 1))
+    canvas = opened.get_by_label("What the network sees: 32 × 32 pixels")
+    read = "c => [...c.getContext('2d').getImageData(0, 0, 32, 32).data]"
+    for _ in range(100):
+        seen = np.array(canvas.evaluate(read)).reshape(32, 32, 4)[..., :3]
+        if (seen == expected).all():
+            break
+        opened.wait_for_timeout(100)
+    assert (seen == expected).all()
+
+
+def test_two_models_answer_side_by_side(page, server, untrained, answers):
+    page.goto(server.url)
+    page.get_by_role("combobox", name="Compare with").click()
+    page.get_by_role("option", name=untrained).click()
+    page.locator("h3").nth(1).wait_for(timeout=60_000)
+    assert page.locator("h3").first.inner_text() == heading(*answers["dog.webp"])
+    assert page.get_by_label(re.compile("Probabilities by")).count() == 2
+
+
+def test_answers_go_on_after_the_answering_process_died(opened, server, answers):
+    def workers():
+        return [c for c in psutil.Process(server.process.pid).children() if "cifar_model.ui.jobs" in c.cmdline()]
+
+    before = {worker.pid for worker in workers()}
+    assert len(before) == 2
+    for worker in workers():
+        worker.kill()
+    opened.get_by_role("button", name="horse").click()
+    opened.locator("h3", has_text=heading(*answers["horse.webp"])).wait_for(timeout=60_000)
+    opened.get_by_role("button", name="bird").click()
+    opened.locator("h3", has_text=heading(*answers["bird.webp"])).wait_for(timeout=60_000)
+    assert not before & {worker.pid for worker in workers()}
+
+
+def test_two_visitors_see_their_own_pictures(new_page, server, drop_files, folder, answers):
+    pages = [new_page(), new_page()]
+    names = ("picture-06.jpg", "picture-08.jpg")
+    for page in pages:
+        page.goto(server.url)
+    for page, name in zip(pages, names, strict=True):
+        page.wait_for_selector("h3", timeout=60_000)
+        drop_files(page, [folder / name])
+    for page, name in zip(pages, names, strict=True):
+        page.locator("h3", has_text=heading(*answers[name])).wait_for()
+        assert page.get_by_text(f"What arrived: {name}").count() == 1
+
+
+@pytest.mark.parametrize("page_name", ["", "blend"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_phone_width_needs_no_sideways_scrolling(new_page, server, wait_idle, page_name, scheme):
+    page = new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    page.goto(f"{server.url}/{page_name}")
+    page.wait_for_selector("h1", timeout=60_000)
+    wait_idle(page)
+    main = page.get_by_test_id("stMain")
+    assert main.evaluate("m => m.scrollWidth <= m.clientWidth")
+    background = main.evaluate("m => getComputedStyle(document.querySelector('.stApp')).backgroundColor")
+    assert (background == "rgb(255, 255, 255)") == (scheme == "light")
+
+
+def test_json_of_the_command_line_is_what_the_page_shows(opened, command_line):
+    said = json.loads(command_line("classify", "--json", SAMPLES / "dog.webp"))
+    assert CLASS_NAMES[0] in json.dumps(said)  # all ten classes are there
+    assert opened.locator("h3").inner_text().split(" · ")[0] in json.dumps(said)

@@ -1,0 +1,59 @@
+"""Who may import whom: proved in fresh processes, for what a test process has loaded already hides the rest."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cifar_model.models import assets_dir
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "cifar_model"
+HEAVY = ("tensorflow", "keras", "jax", "torch")
+
+
+def loaded_after(code: str, **environment: str) -> set[str]:
+    """The top-level modules that a fresh Python holds after running `code`."""
+    code += "\nimport sys; print('LOADED', *{name.split('.')[0] for name in sys.modules})"
+    env = {**os.environ, **environment}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split("LOADED")[1].split())
+
+
+def test_importing_the_package_loads_neither_tensorflow_nor_streamlit():
+    assert not loaded_after("import cifar_model") & {*HEAVY, "streamlit", "pandas", "altair", "PIL"}
+
+
+def test_nothing_below_the_ui_imports_streamlit():
+    modules = [p for p in PACKAGE.rglob("*.py") if "ui" not in p.relative_to(PACKAGE).parts]
+    assert len(modules) > 15
+    for path in modules:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for name in names:
+                assert name.split(".")[0] != "streamlit" and not name.startswith("cifar_model.ui"), path
+
+
+def test_worker_process_loads_no_streamlit():
+    assert "streamlit" not in loaded_after("import cifar_model.ui.jobs, cifar_model.ui.worker")
+
+
+@pytest.mark.skipif(not list((assets_dir() / "models").glob("*")), reason="no bundled model in this checkout")
+def test_app_process_never_imports_tensorflow(tmp_path):
+    code = """
+from streamlit.testing.v1 import AppTest
+at = AppTest.from_file("streamlit_app.py", default_timeout=120).run()
+assert not at.exception, at.exception
+assert " %" in at.subheader[0].value, at
+for page in ("blend", "train", "classify"):
+    at.switch_page(f"pages/{page}.py").run()
+    assert not at.exception, at.exception
+"""
+    loaded = loaded_after(code, CIFAR_LAB_RUNS=str(tmp_path / "runs"), CIFAR_LAB_CACHE=str(tmp_path / "cache"))
+    assert "streamlit" in loaded
+    assert not loaded & {*HEAVY, "tensorboard"}
