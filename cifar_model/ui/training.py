@@ -100,7 +100,10 @@ def shown_run() -> runs.RunInfo | None:
             show(name)
             return run
     live = runs.live_runs()
-    return live[0] if live else None
+    if not live:
+        return None
+    show(live[0].name)  # it stays when it ends
+    return live[0]
 
 
 def watch() -> None:

@@ -1,0 +1,159 @@
+"""The Train page in a real browser: real trainings on generated pictures, followed, controlled, used."""
+
+import json
+import os
+import re
+import statistics
+
+import psutil
+import pytest
+
+from cifar_model.models import find_model, read_history
+from cifar_model.runs import read_progress
+
+PATIENCE = 180_000  # ms, for a machine that does other things too
+
+# Notes, on every change and every frame, what a person would see: each progress text with the time at which it
+# appeared, whether both charts are drawn, and where the headline below them stands.
+WATCH = """() => {
+  const seen = window.labSeen = {texts: {}, tops: {}, frames: 0, blank: 0};
+  const look = () => {
+    const text = document.querySelector('[data-testid=stProgress]')?.innerText?.trim();
+    if (text && !(text in seen.texts)) seen.texts[text] = Date.now() / 1000;
+  };
+  new MutationObserver(look).observe(document.body, {subtree: true, childList: true, characterData: true});
+  const frame = () => {
+    const charts = [...document.querySelectorAll('[data-testid=stVegaLiteChart]')].slice(0, 2);
+    const below = [...document.querySelectorAll('strong')].find(e => e.innerText.startsWith('What it thinks'));
+    const above = document.querySelector('[data-testid=stProgress]');
+    if (above && below) {
+      seen.frames += 1;
+      if (charts.length < 2 || charts.some(c => !c.querySelector('canvas, svg.marks'))) seen.blank += 1;
+      const top = Math.round(below.getBoundingClientRect().top - above.getBoundingClientRect().top);
+      seen.tops[top] = (seen.tops[top] || 0) + 1;
+    }
+    requestAnimationFrame(frame);
+  };
+  frame();
+}"""
+
+
+@pytest.fixture(scope="module")
+def server(launch_server, tiny_cifar10, tmp_path_factory):
+    """An app of this module's own, with the generated pictures as its data."""
+    app = launch_server(tmp_path_factory.mktemp("train"), CIFAR10_DIR=str(tiny_cifar10))
+    yield app
+    for status in app.runs.glob("*/status.json"):
+        pid = json.loads(status.read_text()).get("pid")
+        if pid and psutil.pid_exists(pid) and pid != os.getpid():
+            psutil.Process(pid).kill()
+    app.stop()
+
+
+@pytest.fixture
+def visit(new_page, server, wait_idle):
+    """A function that opens the Train page as another visitor."""
+
+    def open_train():
+        page = new_page()
+        page.goto(f"{server.url}/train")
+        wait_idle(page)
+        page.get_by_role("heading", name="Runs so far").wait_for()
+        return page
+
+    return open_train
+
+
+def start(page, wait_idle, *, name, epochs, batch_size):
+    if page.get_by_text("Start another run").is_visible():
+        page.get_by_text("Start another run").click()
+    page.get_by_test_id("stButtonGroup").first.get_by_text("seed-cnn", exact=True).click()
+    wait_idle(page)
+    for label, value in (("Epochs", epochs), ("Batch size", batch_size)):
+        field = page.get_by_role("spinbutton", name=label)
+        field.fill(str(value))
+        field.press("Enter")
+        wait_idle(page)
+    field = page.get_by_role("textbox", name="Name")
+    field.fill(name)
+    field.press("Enter")
+    wait_idle(page)
+    page.get_by_role("button", name=re.compile("Start training|Queue this run")).click()
+    badge(page, "starting").or_(badge(page, "training")).first.wait_for()
+
+
+def badge(page, text):
+    return page.get_by_test_id("stMarkdownBadge").filter(has_text=text).or_(
+        page.locator(".stMarkdownBadge").filter(has_text=text)
+    )  # fmt: skip
+
+
+def test_two_epochs_stream_survive_a_reload_and_answer(visit, server, wait_idle):
+    page = visit()
+    start(page, wait_idle, name="two-epochs", epochs=2, batch_size=8)
+    page.get_by_text(re.compile("Epoch [12] of 2|Finished: 2 epochs")).wait_for(timeout=PATIENCE)
+    page.reload()
+    page.get_by_role("heading", name="two-epochs").wait_for()
+    other = visit()
+    other.get_by_role("heading", name="two-epochs").wait_for()
+    badge(page, "finished").wait_for(timeout=PATIENCE)
+    badge(other, "finished").wait_for(timeout=PATIENCE)  # without a touch
+    history = read_history(server.runs / "two-epochs")
+    assert history["epoch"].tolist() == [1, 2]
+    validation = page.get_by_test_id("stMetric").filter(has_text="Validation").inner_text()
+    assert f"{100 * history['val_accuracy'].iloc[-1]:.1f} %" in validation
+    assert page.get_by_alt_text("A test picture").count() == 8
+
+    page.get_by_role("button", name="Use on Classify").click()
+    page.get_by_role("heading", name="Classify").wait_for()
+    page.get_by_role("combobox", name="Model").first.wait_for()
+    chosen = page.get_by_test_id("stSelectbox").first
+    assert "two-epochs" in chosen.inner_text() + str(chosen.locator("input").input_value())
+    page.locator("[data-testid=stMain] h2, [data-testid=stMain] h3").first.wait_for(timeout=PATIENCE)
+    assert find_model(server.runs / "two-epochs")
+
+
+def test_live_pause_stop_and_a_second_visitor(visit, server, wait_idle):
+    page = visit()
+    start(page, wait_idle, name="long", epochs=200, batch_size=16)
+    page.get_by_text("Epoch 1 of 200").wait_for(timeout=PATIENCE)
+    page.get_by_role("button", name="Pause").wait_for()
+    wait_idle(page)
+    page.evaluate(WATCH)
+    page.wait_for_timeout(10_000)
+    seen = page.evaluate("window.labSeen")
+
+    # Each number is on screen within a second of being known.
+    known = {}
+    for record in read_progress(server.runs / "long")[0]:
+        known[f"Epoch {record['epoch']} of 200 · step {record['step']} of {record['steps']}"] = record["time"]
+    delays = [
+        shown - known[text.rsplit(" · ", 1)[0]]
+        for text, shown in seen["texts"].items()
+        if text.rsplit(" · ", 1)[0] in known
+    ][1:]  # the first may have stood there before the watch began
+    print("delays", sorted(round(delay, 2) for delay in delays), {k: seen[k] for k in ("tops", "frames", "blank")})
+    assert len(delays) >= 4
+    assert statistics.median(delays) <= 1.0
+    # No flicker, no jump.
+    assert seen["blank"] == 0 and len(seen["tops"]) == 1
+
+    other = visit()
+    other.get_by_role("heading", name="long").wait_for()
+    other.get_by_text("Start another run").click()
+    other.get_by_role("button", name="Queue this run").wait_for()
+
+    page.get_by_role("button", name="Pause").click()
+    badge(page, "paused").wait_for()
+    badge(other, "paused").wait_for()
+    other.get_by_role("button", name="Go on").click()
+    badge(page, "training").wait_for()
+
+    page.get_by_role("button", name="Stop").click()
+    page.wait_for_timeout(2000)  # the numbers behind the question go on, and it stays open
+    page.get_by_role("button", name="Stop it").click()
+    for visitor in (page, other):
+        badge(visitor, "stopped").wait_for(timeout=PATIENCE)
+    assert json.loads((server.runs / "long" / "status.json").read_text())["state"] == "stopped"
+    assert (server.runs / "long" / "model.keras").is_file()
+    page.get_by_role("button", name="Resume").wait_for()
