@@ -1,0 +1,86 @@
+"""Make the README's pictures: ``make screenshots``, or ``python -m tests.browser.screenshots FOLDER``.
+
+A real server and Chromium; what the Train page learns from is made of the sample photographs, so that no picture
+of CIFAR-10 gets into the repository.
+"""
+
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+
+from cifar_model import runs
+from cifar_model.classes import CLASS_NAMES
+from cifar_model.images import decode_image, fit_image
+from cifar_model.models import assets_dir
+from cifar_model.recipes import Settings
+from tests.browser.conftest import BROWSER_ARGS, BROWSERS, start_server
+from tests.conftest import write_parquet
+
+DESKTOP = {"width": 1280, "height": 860}
+PHONE = {"width": 390, "height": 844}
+TRAIN_A_CLASS, TEST_A_CLASS = 400, 30
+
+
+def photograph_data(folder: Path) -> Path:
+    """A data set of crops of the ten sample photographs, mirrored and tinted at random, as Parquet files."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    photos = [decode_image(assets_dir() / "samples" / f"{name}.webp") for name in CLASS_NAMES]
+    for split, a_class in (("train", TRAIN_A_CLASS), ("test", TEST_A_CLASS)):
+        pictures, labels = [], rng.permutation(np.repeat(np.arange(10), a_class))
+        for label in labels:
+            photo = photos[label]
+            side = int(min(photo.size) * rng.uniform(0.75, 1))
+            left, top = (int(rng.integers(0, length - side + 1)) for length in photo.size)
+            pixels = fit_image(photo.crop((left, top, left + side, top + side))).astype(float)
+            pixels = pixels[:, :: rng.choice([-1, 1])] * rng.uniform(0.7, 1.2, 3) + rng.normal(0, 12, pixels.shape)
+            pictures.append(pixels.clip(0, 255).astype(np.uint8))
+        write_parquet(folder / f"{split}-00000-of-00001.parquet", pictures, labels)
+    return folder
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+def main(folder):
+    """Photograph every page in both themes, and at phone width, into FOLDER."""
+    from playwright.sync_api import sync_playwright
+
+    folder.mkdir(parents=True, exist_ok=True)
+    executable = next(filter(None, map(shutil.which, BROWSERS)))
+    with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
+        data = photograph_data(Path(temporary) / "data")
+        server = start_server(Path(temporary) / "app", CIFAR10_DIR=str(data))
+        os.environ.update(CIFAR_LAB_RUNS=str(server.runs), CIFAR_LAB_CACHE=str(server.cache))
+        browser = playwright.chromium.launch(executable_path=executable, headless=True, args=BROWSER_ARGS)
+        try:
+            settings = Settings(network="seed-cnn", recipe="quick", epochs=60, data=str(data))
+            name = runs.start_run(settings, "photographs")
+            while len(runs.read_run(name).history) < 8:
+                time.sleep(0.5)
+            for theme in ("light", "dark"):
+                for size, viewport in (("", DESKTOP), ("-phone", PHONE)):
+                    context = browser.new_context(viewport=viewport, color_scheme=theme, device_scale_factor=1)
+                    for page_name in ("classify", "blend", "train"):
+                        page = context.new_page()
+                        page.goto(f"{server.url}/{'' if page_name == 'classify' else page_name}")
+                        page.wait_for_selector(READY[page_name], timeout=120_000)
+                        page.wait_for_timeout(2500)  # charts draw themselves after the script has ended
+                        page.screenshot(path=folder / f"{page_name}-{theme}{size}.png")
+                        page.close()
+                    context.close()
+            runs.request(name, "stop", wait=60)
+        finally:
+            browser.close()
+            server.stop()
+    click.echo(f"Wrote {len(list(folder.glob('*.png')))} pictures into {folder}.")
+
+
+READY = {"classify": "h3", "blend": "output.recipe", "train": "[data-testid=stVegaLiteChart]"}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""The README is true: its commands run, its Python runs, the files that it names exist."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+from conftest import REPOSITORY
+
+from cifar_model.models import assets_dir
+
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+SAMPLES = assets_dir() / "samples"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    words = [shlex.split(line, comments=True) for line in lines]
+    return [w[1:] for w in words if w[:3] == ["python", "-m", "cifar_model"] and "--download" not in w]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where a newcomer stands: the samples at their place, a folder of pictures, room for what is written."""
+    folder = tmp_path_factory.mktemp("newcomer")
+    shutil.copytree(SAMPLES, folder / "assets" / "samples")
+    shutil.copytree(SAMPLES, folder / "holiday", ignore=shutil.ignore_patterns("*.md"))
+    return folder
+
+
+def run(arguments, folder, **environment):
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONIOENCODING": "utf-8", **environment},
+        capture_output=True,
+        encoding="utf-8",
+    )
+
+
+def test_every_command_runs(folder, tiny_cifar10):
+    assert len(commands()) >= 8
+    for arguments in commands():
+        result = run(arguments, folder, CIFAR10_DIR=str(tiny_cifar10))
+        if "--resume" in arguments:  # of a run that the line above it has finished
+            assert result.returncode == 1 and "is finished" in result.stderr
+        else:
+            assert result.returncode == 0, (arguments, result.stdout, result.stderr)
+            assert result.stdout
+    assert {"answers.csv", "answers.png", "mix.svg"} <= {path.name for path in folder.iterdir()}
+
+
+def test_the_python_runs(folder):
+    for block in blocks("python"):
+        result = run(["-c", block], folder)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout
+
+
+def test_every_file_it_names_exists():
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    assert links
+    missing = [link for link in links if "://" not in link and not (REPOSITORY / link).exists()]
+    assert not missing
+
+
+def test_the_networks_table_says_what_the_cards_say():
+    for name in ("lab-net", "seed-cnn"):
+        card = json.loads((assets_dir() / "models" / name / "card.json").read_text(encoding="utf-8"))
+        row = next(line for line in README.splitlines() if line.startswith(f"| `{name}` |"))
+        assert f"{100 * card['scores']['test_accuracy']:.1f} %" in row
+        assert f"{card['parameters']:,}" in row
