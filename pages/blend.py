@@ -6,8 +6,10 @@ from cifar_model.ui.state import blend_state
 
 resources.answering()  # starts with the first page, long before it is asked
 with components.guarded():
+    place = components.header("Blend", "What does a network make of 40 % cat and 60 % dog?")
     blend = blend_state()
-    models = components.header("Blend", "What does a network make of 40 % cat and 60 % dog?")
+    with place:
+        models = components.choose_models()
     mode = choose_blend(blend)
     show_blend(blend, mode, models)
 resources.settle("blend")

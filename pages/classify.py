@@ -5,6 +5,7 @@ from cifar_model.ui.components_classify import choose_pictures, show_answers
 
 resources.answering()  # starts with the first page, long before it is asked
 with components.guarded():
-    models = components.header("Classify", "What does a network believe about your picture?")
+    with components.header("Classify", "What does a network believe about your picture?"):
+        models = components.choose_models()
     show_answers(choose_pictures(), models)
 resources.settle("classify")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from cifar_model.classes import CLASS_COLORS, CLASS_NAMES
 from cifar_model.errors import LabError
@@ -78,14 +79,13 @@ def percent(probability: float) -> str:
     return f"{100 * probability:.0f} %"
 
 
-def header(title: str, question: str) -> list[ModelInfo]:
-    """A page's title with its question, and the models that are asked on it."""
+def header(title: str, question: str) -> DeltaGenerator:
+    """A page's title with its question; returns the place beside it, for the choice of models."""
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
         with st.container(width="content", gap=None):
             st.title(title, anchor=False)
             st.caption(question)
-        with st.container(width=656):
-            return choose_models()
+        return st.container(width=656)
 
 
 def choose_models() -> list[ModelInfo]:

@@ -122,8 +122,10 @@ def show_blend(blend: Blend, mode: str, models: list[ModelInfo]) -> None:
         frames, sprite = resources.mix(blend.pictures["a"].pixels, blend.pictures["b"].pixels, mode)
         place, note = st.container(), st.empty()
         with place:
-            waiting = st.empty()
-            components.wait_for(resources.answering(), waiting)
+            if models and not resources.answering().wait(0):
+                _live(blend, sprite, [], [], [])  # the mix needs no network
+                components.wait_for(resources.answering(), note)
+                st.rerun()
             sweeps = [resources.known_sweep(model.path, frames) for model in models]
             known = list(range(STEPS))
             complete = all(sweep is not None for sweep in sweeps)

@@ -225,8 +225,9 @@ def _one(entry: Entry, models: list[ModelInfo], answers: Answers) -> None:
 
 def _belief(belief: np.ndarray, model: ModelInfo) -> None:
     best = int(belief.argmax())
-    st.caption(model.title)
-    st.subheader(f"{CLASS_NAMES[best]} · {components.percent(belief[best])}", anchor=False)
+    with st.container(gap=None):
+        st.caption(model.title)
+        st.subheader(f"{CLASS_NAMES[best]} · {components.percent(belief[best])}", anchor=False)
     said = ", ".join(f"{CLASS_NAMES[i]} {components.percent(belief[i])}" for i in np.argsort(-belief)[:3])
     components.bars(belief, label=f"Probabilities by {model.title}: {said}", key=f"bars-{model.name}")
 

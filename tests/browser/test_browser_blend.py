@@ -42,7 +42,7 @@ def open_blend(page, server):
 
     def open_link(query=""):
         page.goto(f"{server.url}/blend{query}")
-        page.get_by_role("button", name="Sweep (CSV)").wait_for(timeout=90_000)
+        page.get_by_role("button", name="Sweep (CSV)").wait_for(timeout=180_000)
         page.locator(".gap").first.filter(has_text=" in").wait_for()
         return page
 
@@ -62,7 +62,7 @@ def test_drag_is_live_without_any_message_to_the_server(page, server, sweep):
 
     page.on("websocket", listen)
     page.goto(f"{server.url}/blend?a=cat&b=dog&ratio=0")
-    page.get_by_role("button", name="Sweep (CSV)").wait_for(timeout=90_000)
+    page.get_by_role("button", name="Sweep (CSV)").wait_for(timeout=180_000)
     page.locator(".gap").first.filter(has_text=" in").wait_for()
     page.wait_for_timeout(1000)
     assert page.locator("output.recipe").inner_text() == "0 % cat + 100 % dog"

@@ -51,7 +51,7 @@ def answers(command_line, folder):
 @pytest.fixture
 def opened(page, server, wait_idle):
     page.goto(server.url)
-    page.wait_for_selector("h3", timeout=90_000)
+    page.wait_for_selector("h3", timeout=180_000)
     wait_idle(page)
     return page
 
