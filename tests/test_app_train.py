@@ -259,3 +259,24 @@ def test_a_live_run_is_not_deleted(home):
     write_run(home, "busy", "running")
     at = open_page()
     assert at.button(key="train_delete").disabled and at.button(key="train_rename").disabled
+
+
+def test_a_double_click_starts_one(home, monkeypatch):
+    monkeypatch.setenv("CIFAR_LAB_MAX_RUNS", "5")
+    calls = []
+
+    def start(settings, name, *, queue):
+        calls.append(name)
+        write_run(home, f"run-{len(calls)}", "starting", epochs=0)
+        return f"run-{len(calls)}"
+
+    monkeypatch.setattr(runs, "start_run", start)
+    at = open_page()
+    button(at, "Start training").click().run()
+    button(at, "Start training").click().run()
+    assert len(calls) == 1
+
+
+def test_a_setting_of_the_server_that_makes_no_sense(home, monkeypatch):
+    monkeypatch.setenv("CIFAR_LAB_MAX_RUNS", "many")
+    assert "CIFAR_LAB_MAX_RUNS is 'many'" in words(open_page())

@@ -19,7 +19,7 @@ from cifar_model.errors import LabError
 from cifar_model.images import encode_png
 from cifar_model.recipes import LIMITS
 from cifar_model.ui import resources
-from cifar_model.ui.components import percent
+from cifar_model.ui.components import guarded, percent
 
 LIVE_SECONDS = 0.5  # between two looks at a run that trains
 IDLE_SECONDS = 2.0  # between two looks for runs that others start
@@ -210,6 +210,7 @@ def stop_dialog(name: str) -> None:
             st.rerun()
 
 
+@guarded()
 def _live(name: str, state: str, had_model: bool) -> None:
     """What changes while a run trains: the same elements at every look, so that nothing jumps."""
     try:

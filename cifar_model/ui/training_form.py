@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
+import time
 from typing import Any
 
 import streamlit as st
@@ -12,7 +14,10 @@ from cifar_model import dataset, runs
 from cifar_model.architectures import count_parameters
 from cifar_model.errors import LabError
 from cifar_model.recipes import LIMITS, NETWORKS, OPTIMIZERS, RECIPES, Settings, default_settings
-from cifar_model.ui.training import EXPLAIN, LIVE_SECONDS, STATES, duration, fenced, show
+from cifar_model.ui.components import guarded
+from cifar_model.ui.training import EXPLAIN, IDLE_SECONDS, LIVE_SECONDS, STATES, duration, fenced, show
+
+DOUBLE_CLICK_SECONDS = 2.0  # a second click within this time is the same wish
 
 
 class Download:
@@ -71,13 +76,14 @@ def data_section() -> bool:
             "that holds it and start the app again."
         )
         job = the_download()
-        st.fragment(_download_progress, run_every=LIVE_SECONDS if job.running else None)(job.running)
+        st.fragment(_download_progress, run_every=LIVE_SECONDS if job.running else IDLE_SECONDS)(job.running)
     return False
 
 
+@guarded()
 def _download_progress(was_running: bool) -> None:
     job = the_download()
-    if was_running and not job.running:
+    if job.running != was_running or dataset.is_available():  # another visitor may have begun, or ended it
         st.rerun()
     if job.running:
         share = job.done / job.total if job.total else 0.0
@@ -142,6 +148,7 @@ def _number(field: str, label: str, **options: Any) -> Any:
     return st.number_input(label, low, high, help=EXPLAIN[field], **_keep(field), **options)
 
 
+@guarded()
 def _run_form(has_data: bool) -> None:
     _begin_form()
     left, right = st.columns(2)
@@ -240,10 +247,13 @@ def _start_button(settings: Settings, name: str | None, has_data: bool) -> None:
     label = "Queue this run" if busy else "Start training"
     if not st.button(label, type="primary", icon=":material/play_arrow:", disabled=not has_data, key="train_start"):
         return
+    if time.monotonic() - st.session_state.get("train_started", -math.inf) < DOUBLE_CLICK_SECONDS:
+        return
     try:
         started = runs.start_run(settings, name, queue=busy)
     except LabError as error:
         st.error(str(error))
         return
+    st.session_state["train_started"] = time.monotonic()
     show(started)
     st.rerun()

@@ -11,6 +11,7 @@ import streamlit as st
 
 from cifar_model import models, runs
 from cifar_model.errors import LabError
+from cifar_model.ui.components import guarded
 from cifar_model.ui.training import CHART_HEIGHT, EXPLAIN, IDLE_SECONDS, STATES, ask, duration, show, stop_dialog
 
 CURVE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -42,6 +43,7 @@ def past_runs() -> None:
     _compare(found)
 
 
+@guarded()
 def _table() -> None:
     """The numbers of runs that train change in place."""
     found = runs.list_runs()

@@ -11,7 +11,7 @@ import pytest
 from cifar_model.models import find_model, read_history
 from cifar_model.runs import read_progress
 
-PATIENCE = 180_000  # ms, for a machine that does other things too
+PATIENCE = 400_000  # ms, for a machine that does other things too
 
 # Notes, on every change and every frame, what a person would see: each progress text with the time at which it
 # appeared, whether both charts are drawn, and where the headline below them stands.
