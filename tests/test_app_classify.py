@@ -35,7 +35,12 @@ def test_opens_with_an_answer(lab):  # noqa: F811
 
 def test_link_names_a_sample_and_the_network_sees_its_pixels(lab):  # noqa: F811
     seen = []
-    lab.answering = FakeWorker(lambda _, pixels: [seen.append(pixels), np.tile(belief(ship=0.999), (len(pixels), 1))][1])
+
+    def answer(_, pixels):
+        seen.append(pixels)
+        return np.tile(belief(ship=0.999), (len(pixels), 1))
+
+    lab.answering = FakeWorker(answer)
     at = lab.open(sample="ship")
     assert at.subheader[0].value == "ship · 99.9 %"
     np.testing.assert_array_equal(seen[-1][0], load_image(assets_dir() / "samples" / "ship.webp"))

@@ -142,9 +142,7 @@ def show_blend(blend: Blend, mode: str, models: list[ModelInfo]) -> None:
         _downloads(blend, frames, models, sweeps)
 
 
-def _live(
-    blend: Blend, sprite: str, models: list[ModelInfo], sweeps: list[np.ndarray], known: list[int]
-) -> None:
+def _live(blend: Blend, sprite: str, models: list[ModelInfo], sweeps: list[np.ndarray], known: list[int]) -> None:
     names = {slot: _short(picture.name) for slot, picture in blend.pictures.items()}
     complete = len(known) == STEPS
 
@@ -195,9 +193,7 @@ def _short(name: str) -> str:
 
 def _downloads(blend: Blend, frames: np.ndarray, models: list[ModelInfo], sweeps: list[np.ndarray]) -> None:
     names = (_short(blend.pictures["a"].name), _short(blend.pictures["b"].name))
-    stem = "-".join(
-        ["blend", *("".join(c if c.isalnum() else "_" for c in name) for name in names), str(blend.ratio)]
-    )
+    stem = "-".join(["blend", *("".join(c if c.isalnum() else "_" for c in name) for name in names), str(blend.ratio)])
 
     def save(label: str, make, suffix: str, mime: str) -> None:
         # Made when clicked, not with every run of the page.

@@ -46,9 +46,7 @@ def prepare(source: bytes | Path, name: str, position: tuple[float, float] = (0.
     """Decode a picture and cut out its square; ImageError as `images.decode_image`."""
     image = images.decode_image(source, name=name)
     pixels = images.fit_image(image, position=position)
-    return Picture(
-        name, *image.size, _data_url(image, PREVIEW_SIZE), _data_url(image, THUMBNAIL_SIZE), pixels
-    )
+    return Picture(name, *image.size, _data_url(image, PREVIEW_SIZE), _data_url(image, THUMBNAIL_SIZE), pixels)
 
 
 def _data_url(image: Image.Image, size: tuple[int, int]) -> str:
@@ -92,9 +90,7 @@ def answer(model: Path, pixels: np.ndarray) -> np.ndarray:
 _classifiers: OrderedDict[Path, tuple] = OrderedDict()
 
 
-def draw_sweep(
-    suffix: str, probabilities: np.ndarray, names: tuple[str, str], ratio: float, title: str
-) -> bytes:
+def draw_sweep(suffix: str, probabilities: np.ndarray, names: tuple[str, str], ratio: float, title: str) -> bytes:
     """The chart of a sweep (`figures.sweep_chart`) as the bytes of a .png or .svg file."""
     from cifar_model import figures
 

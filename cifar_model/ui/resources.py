@@ -75,9 +75,7 @@ def version(model: Path) -> int | None:
 def ask(model: Path, pixels: np.ndarray) -> np.ndarray:
     """What a model believes about uint8 (n ≥ 1, 32, 32, 3): float32 (n, 10). Answers are kept a while."""
     stamp = version(model)
-    return np.concatenate(
-        [_ask(model, stamp, pixels[i : i + AT_A_TIME]) for i in range(0, len(pixels), AT_A_TIME)]
-    )
+    return np.concatenate([_ask(model, stamp, pixels[i : i + AT_A_TIME]) for i in range(0, len(pixels), AT_A_TIME)])
 
 
 @st.cache_data(max_entries=1024, show_spinner=False)

@@ -8,7 +8,6 @@ import re
 import numpy as np
 import psutil
 import pytest
-from PIL import Image
 
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.images import decode_image, fit_image
@@ -107,18 +106,30 @@ def test_folder_of_thirty_with_a_broken_file(opened, drop_files, folder, answers
 def test_square_moves_and_the_network_sees_its_exact_pixels(opened, drop_files, folder):
     drop_files(opened, [folder / "picture-09.jpg"])  # the truck, 640 × 265
     opened.get_by_text("What arrived: picture-09.jpg").wait_for()
+    picture = decode_image(folder / "picture-09.jpg")
+    canvas = opened.get_by_label("What the network sees: 32 × 32 pixels")
+    read = "c => [...c.getContext('2d').getImageData(0, 0, 32, 32).data]"
+
+    def wait_for_pixels(expected):
+        for _ in range(200):
+            seen = np.array(canvas.evaluate(read)).reshape(32, 32, 4)[..., :3]
+            if (seen == expected).all():
+                return
+            opened.wait_for_timeout(100)
+        np.testing.assert_array_equal(seen, expected)
+
+    wait_for_pixels(fit_image(picture))
     slider = opened.get_by_label("Move the square")
     slider.focus()
     slider.press("End")
-    expected = fit_image(decode_image(folder / "picture-09.jpg"), position=(1, 1))
-    canvas = opened.get_by_label("What the network sees: 32 × 32 pixels")
-    read = "c => [...c.getContext('2d').getImageData(0, 0, 32, 32).data]"
-    for _ in range(100):
-        seen = np.array(canvas.evaluate(read)).reshape(32, 32, 4)[..., :3]
-        if (seen == expected).all():
-            break
-        opened.wait_for_timeout(100)
-    assert (seen == expected).all()
+    wait_for_pixels(fit_image(picture, position=(1, 1)))
+    box = opened.locator(".stage").bounding_box()
+    y = box["y"] + box["height"] / 2
+    opened.mouse.move(box["x"] + box["width"] - 10, y)
+    opened.mouse.down()
+    opened.mouse.move(box["x"] - 200, y, steps=5)
+    opened.mouse.up()
+    wait_for_pixels(fit_image(picture, position=(0, 0)))
 
 
 def test_two_models_answer_side_by_side(page, server, untrained, answers):
