@@ -115,7 +115,8 @@ def print_table(table: Table, seconds: float, as_json: bool) -> None:
         )
         click.echo("| " + " | ".join(line) + " |")
         if number == 0:
-            click.echo("|" + "|".join("-" * (width + 1) + (":" if r else "-") for width, r in zip(widths, numeric)) + "|")
+            rule = ("-" * (width + 1) + (":" if right else "-") for width, right in zip(widths, numeric, strict=True))
+            click.echo("|" + "|".join(rule) + "|")
     for note in table.notes:
         click.echo(f"\n{note}")
     click.echo(f"\n{hardware()}\n{command}    ({seconds:.0f} s)")

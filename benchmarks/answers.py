@@ -64,7 +64,7 @@ def main(data, models, files, rounds, repeats):
         "lab-net answers for a picture and its mirror image, in ONNX Runtime too."
     )
     if missing := missing_for_onnx():
-        table.notes.append(f"Without ONNX Runtime: {', '.join(missing)} not installed (pip install onnxruntime tf2onnx).")
+        table.notes.append(f"Without ONNX Runtime: {' and '.join(missing)} not installed.")
     return table
 
 
@@ -106,7 +106,8 @@ def compare(table: Table, name: str, classifier, directory, pictures: np.ndarray
         ratio = float(np.median(np.divide(theirs, ours))) if theirs else None
         table.add(name, what, len(images) / seconds, 1000 * seconds, ratio, "ONNX Runtime" if theirs else "–")
         if theirs:
-            table.add(name, f"{what}, ONNX Runtime", len(images) / np.median(theirs), 1000 * np.median(theirs), 1.0, "itself")
+            seconds = float(np.median(theirs))
+            table.add(name, f"{what}, ONNX Runtime", len(images) / seconds, 1000 * seconds, 1.0, "itself")
 
 
 def onnx_session(directory):

@@ -215,7 +215,7 @@ def launched():
 def visitor(chromium, url: str):
     """A fresh visitor's page, once its address is open; `page.began` is when it was asked for."""
     context = chromium.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(90_000)
+    context.set_default_timeout(180_000)
     page = context.new_page()
     page.began = time.perf_counter()
     page.goto(url, wait_until="commit")
@@ -291,18 +291,18 @@ def key_presses(table: Table, chromium, servers: dict[str, Server], repeats: int
             continue  # that page is redrawn all the time while it shows a run
         say(f"key presses on {name}, {state}")
         times = {"app": [], "empty": []}
+        groups = {app: f"[role=radiogroup][aria-label='{title}']" for app, title in (("app", label), ("empty", "Way"))}
         with contextlib.ExitStack() as stack:
             pages = {}
             for app, address in (("app", f"/{path}"), ("empty", "/")):
                 page = pages[app] = stack.enter_context(visitor(chromium, servers[app].url + address))
-                page.wait_for_selector(f"[role=radiogroup][aria-label='{label if app == 'app' else 'Way'}']")
+                page.wait_for_selector(groups[app])
                 settle(page)
                 page.evaluate(WATCH)
             for number in range(repeats + 3):
                 for app, page in pages.items():
-                    group = page.locator(f"[role=radiogroup][aria-label='{label if app == 'app' else 'Way'}'] [role=radio]")
                     # Two entries in turn: the first three rounds fill the caches and don't count.
-                    group.nth((number + 1) % 2).focus()
+                    page.locator(f"{groups[app]} [role=radio]").nth((number + 1) % 2).focus()
                     page.keyboard.press("Enter")
                     try:
                         page.wait_for_function(SETTLED, timeout=10_000)
@@ -324,10 +324,12 @@ def reaction(bench: dict) -> float:
 
 
 def many_users(table: Table, servers: dict[str, Server], users: int, seconds: float, state: str) -> None:
-    results = {}
-    for name, server in servers.items():
-        say(f"{users} users on {name}, {state}")
-        results[name] = asyncio.run(crowd(server.address, users, seconds, list(PAGES) if name == "app" else [None]))
+    results = {"app": {page: [] for page in PAGES}, "empty": {None: []}}
+    for _ in range(2):  # in turns, so that other work on the machine slows both
+        for name, server in servers.items():
+            say(f"{users} users on {name}, {state}")
+            for page, times in asyncio.run(crowd(server.address, users, seconds / 2, list(results[name]))).items():
+                results[name][page] += times
     everything = [t for times in results["app"].values() for t in times]
     compare(table, f"{users} users, {state}", everything, results["empty"][None])
     for page, times in results["app"].items():
@@ -347,7 +349,7 @@ async def crowd(address: str, users: int, seconds: float, pages: list) -> dict:
                 await session.act(step)
             await everyone.wait()
             start = time.perf_counter() + rng.random()
-            for step in range(int(seconds)):
+            for step in range(max(1, round(seconds))):
                 due = start + step
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
                 await session.act(step)
@@ -374,7 +376,7 @@ class Session:
         self.socket = await connect(url, subprotocols=["streamlit"], max_size=None, compression=None, open_timeout=60)
         await self.run(page_name=self.path)
         if not self.control:
-            raise LabError(f"The page {self.path or 'classify'!r} has no control {self.label!r}: benchmark and app differ.")
+            raise LabError(f"The page at /{self.path} has no control {self.label!r}: benchmark and app differ.")
         return self
 
     async def __aexit__(self, *error):

@@ -78,12 +78,13 @@ def main(data, network, precision, batch_size, rounds, size):
     input_share = float(np.median(inputs)) * images_per_second / settings.batch_size
 
     table = Table("Machine use", ["work", "precision", "GFLOP/s", "images/s", "over the product"])
-    table.add(f"{network} training, batches of {settings.batch_size}", precision, step_speed / 1e9, images_per_second, ratio)
+    work = f"{network} training, batches of {settings.batch_size}"
+    table.add(work, precision, step_speed / 1e9, images_per_second, ratio)
     table.add(f"matrix product {size}×{size}×{size}", precision, product_speed / 1e9, None, 1.0)
     table.notes += [
         f"Counted: 2 FLOP a multiply-add, {multiply_adds / 1e6:.0f} M of them in a forward pass over one picture, "
         "three times that for a training step (forward, gradients of activations, gradients of weights), although "
-        "the fixed first layer needs fewer. Not counted, yet timed: normalisation, pooling, the optimizer, augmentation.",
+        "the fixed first layer needs fewer. Timed, not counted: normalisation, pooling, optimizer, augmentation.",
         f"Drawing and augmenting a batch takes {100 * input_share:.1f} % of a step.",
         f"Medians of {rounds} interleaved rounds; the ratio is the median of the rounds' own ratios. "
         f"Backend: {keras.backend.backend()}.",

@@ -23,11 +23,12 @@ EVALUATION_BATCH = 500
 )
 @click.option("--network", type=click.Choice(["lab-net", "seed-cnn"]), default="lab-net", show_default=True)
 @click.option("--quick-epochs", type=click.IntRange(1), default=1, show_default=True, help="For the way to the mark.")
+@click.option("--quick-fraction", type=float, default=1.0, show_default=True, help="Of the data, on that way.")
 @click.option("--checks", type=click.IntRange(1), default=20, show_default=True, help="Looks at the test set an epoch.")
 @click.option("--minutes", type=float, default=3.0, show_default=True, help="For `quick` to get far; 0 to leave out.")
 @click.option("--fraction", type=float, default=1.0, show_default=True, help="Share of the training data, for a try.")
 @click.option("--seed", type=int, default=0, show_default=True)
-def main(data, epochs, mark, network, quick_epochs, checks, minutes, fraction, seed):
+def main(data, epochs, mark, network, quick_epochs, quick_fraction, checks, minutes, fraction, seed):
     """Time to accuracy: the origin's recipe in plain Keras `fit`, then the `quick` recipe.
 
     The origin: its network on pixels divided by 255, Adam, batches of 32, float32, no augmentation; its best
@@ -57,8 +58,11 @@ def main(data, epochs, mark, network, quick_epochs, checks, minutes, fraction, s
         table.notes.append(f"The origin's {epochs} epochs take {total:.0f} s of training.")
 
     options = {"data": data, "fraction": fraction, "seed": seed}
-    clock = quick(network, quick_epochs, options, test, goal=goal, checks=checks)
+    short = options | {"fraction": fraction * quick_fraction}
+    clock = quick(network, quick_epochs, short, test, goal=goal, checks=checks)
     title = f"{network} quick --epochs {quick_epochs}"
+    if quick_fraction < 1:
+        title += f" --fraction {quick_fraction:g}"
     if clock.reached:
         seconds, epoch, averaged, single = clock.reached
         table.add(f"{title}, at the mark", epoch, seconds, 100 * averaged, 100 * single, goal_seconds / seconds)
@@ -72,13 +76,12 @@ def main(data, epochs, mark, network, quick_epochs, checks, minutes, fraction, s
     )
     if minutes:
         # The schedule falls to zero at its end, so it must end in time: so many epochs fit.
-        fitting = max(1, int(60 * minutes * 0.97 * quick_epochs / seconds))
+        fitting = max(1, int(60 * minutes * 0.97 * quick_epochs * quick_fraction / seconds))
         say(f"{fitting} epochs of quick fit into {minutes:g} minutes.")
         clock = quick(network, fitting, options, test, limit=60 * minutes)
         seconds, epoch, averaged, single = clock.last
-        table.add(
-            f"{network} quick --epochs {fitting}, within {minutes:g} min", epoch, seconds, 100 * averaged, 100 * single, None
-        )
+        title = f"{network} quick --epochs {fitting}, within {minutes:g} min"
+        table.add(title, epoch, seconds, 100 * averaged, 100 * single, None)
     table.notes.append(
         "Training s: without the looks at the test set, graph building included; for quick also its own progress "
         "lines, validation and saving. Test accuracy: as the product answers, for lab-net the mean over a picture "

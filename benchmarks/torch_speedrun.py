@@ -46,7 +46,7 @@ class Network(nn.Module):
         self.whitening.weight.data[:] = torch.cat([kernel, -kernel])
         self.whitening.weight.requires_grad = False
         nn.init.zeros_(self.whitening.bias)
-        self.blocks = nn.Sequential(*(Block(a, b) for a, b in zip((24, *WIDTHS), WIDTHS)))
+        self.blocks = nn.Sequential(*(Block(a, b) for a, b in zip((24, *WIDTHS[:-1]), WIDTHS, strict=True)))
         self.head = nn.Linear(WIDTHS[-1], 10, bias=False)
 
     def forward(self, x):

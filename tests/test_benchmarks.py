@@ -1,0 +1,69 @@
+"""The benchmarks run and print what they promise; what they measure is not judged here."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+NAMES = ("time_to_accuracy", "machine_use", "eight_epochs", "answers", "app")
+
+
+def run(name, *options, **environment):
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{name}", *map(str, options)],
+        cwd=REPOSITORY,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help(name):
+    text = run(name, "--help")
+    assert "--json" in text and "Wanted" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "columns"),
+    [
+        ("machine_use", ("--rounds", 1, "--size", 64, "--batch-size", 20), {"over the product"}),
+        ("answers", ("--files", 20, "--rounds", 1, "--repeats", 3, "--model", "seed-cnn"), {"pictures/s", "ratio"}),
+        ("time_to_accuracy", ("--epochs", 1, "--fraction", 0.2, "--checks", 1, "--minutes", 0), {"times sooner"}),
+        ("eight_epochs", ("--epochs", 1, "--recipe", "quick", "--fraction", 0.2, "--no-torch"), {"averaged %"}),
+    ],
+)
+def test_a_tiny_run_gives_numbers(name, options, columns, tiny_cifar10):
+    result = json.loads(run(name, "--data", tiny_cifar10, "--json", *options))
+    assert {"rows", "hardware", "command", "seconds"} <= set(result)
+    assert columns <= set(result["rows"][0])
+    for column in columns:
+        # Something was measured in each of them.
+        assert any(isinstance(row[column], int | float) for row in result["rows"])
+
+
+def test_users_of_the_app_are_timed():
+    options = ("--no-browser", "--no-training", "--users", 3, "--seconds", 2)
+    rows = json.loads(run("app", "--json", *options))["rows"]
+    for row in rows:
+        assert 0 < row["app p50 ms"] <= row["app p95 ms"]
+    assert {row["what"].removeprefix("… of them on ") for row in rows} >= {"classify", "blend", "train"}
+
+
+def test_no_data_is_said_in_a_sentence(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.machine_use", "--data", str(tmp_path / "nothing")],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 1
+    assert "Error:" in done.stderr and "Traceback" not in done.stderr
