@@ -19,6 +19,10 @@ from cifar_model.ui.worker import Worker
 
 logger = logging.getLogger(__name__)
 
+SOFTMAX = (
+    "Each bar is a probability, from the network's softmax: ten numbers that add up to 100 %. "
+    "It has to share them among these ten classes, whatever the picture shows."
+)
 CLASSES = [[name, CLASS_COLORS[name]] for name in CLASS_NAMES]
 _FRONTEND = Path(__file__).parent / "frontend"
 

@@ -1,6 +1,7 @@
 """The parts of the Blend page: the two pictures, the live view that follows the slider, the downloads."""
 
 import csv
+import functools
 import io
 import random
 
@@ -123,8 +124,9 @@ def show_blend(blend: Blend, mode: str, models: list[ModelInfo]) -> None:
         place, note = st.container(), st.empty()
         with place:
             if models and not resources.answering().wait(0):
+                waiting = st.empty()
                 _live(blend, sprite, [], [], [])  # the mix needs no network
-                components.wait_for(resources.answering(), note)
+                components.wait_for(resources.answering(), waiting)
                 st.rerun()
             sweeps = [resources.known_sweep(model.path, frames) for model in models]
             known = list(range(STEPS))
@@ -205,13 +207,16 @@ def _downloads(blend: Blend, frames: np.ndarray, models: list[ModelInfo], sweeps
             return
         save("Sweep (CSV)", lambda: _csv(models, sweeps), ".csv", "text/csv")
 
-        def chart(suffix: str) -> bytes:
-            return resources.drawing().call(
-                "draw_sweep", suffix, sweeps[0], names, blend.ratio / 100, f"Answers of {models[0].title}"
-            )
+        def chart(model: ModelInfo, sweep: np.ndarray, suffix: str) -> bytes:
+            title = f"Answers of {model.title}"
+            return resources.drawing().call("draw_sweep", suffix, sweep, names, blend.ratio / 100, title)
 
-        save("Chart (PNG)", lambda: chart(".png"), "-chart.png", "image/png")
-        save("Chart (SVG)", lambda: chart(".svg"), "-chart.svg", "image/svg+xml")
+        for model, sweep in zip(models, sweeps, strict=True):
+            label = "Chart" if len(models) == 1 else f"Chart of {model.name}"
+            for suffix, mime in ((".png", "image/png"), (".svg", "image/svg+xml")):
+                make = functools.partial(chart, model, sweep, suffix)
+                save(f"{label} ({suffix[1:].upper()})", make, f"-{model.name}{suffix}", mime)
+    st.caption(components.SOFTMAX)
     own = [slot for slot in SLOTS if not blend.is_sample(slot)]
     if own:
         st.caption(

@@ -217,10 +217,7 @@ def _one(entry: Entry, models: list[ModelInfo], answers: Answers) -> None:
         for column, model in zip(st.columns(len(models), gap="medium"), models, strict=True):
             with column:
                 _belief(answers.belief(entry, model), model)
-        st.caption(
-            "Each bar is a probability, from the network's softmax: ten numbers that add up to 100 %. "
-            "It has to share them among these ten classes, whatever the picture shows."
-        )
+        st.caption(components.SOFTMAX)
 
 
 def _belief(belief: np.ndarray, model: ModelInfo) -> None:
