@@ -90,7 +90,7 @@ def badge(page, text):
 
 def test_two_epochs_stream_survive_a_reload_and_answer(visit, server, wait_idle):
     page = visit()
-    start(page, wait_idle, name="two-epochs", epochs=2, batch_size=8)
+    start(page, wait_idle, name="two-epochs", epochs=2, batch_size=32)
     page.get_by_text(re.compile("Epoch [12] of 2|Finished: 2 epochs")).wait_for(timeout=PATIENCE)
     page.reload()
     page.get_by_role("heading", name="two-epochs").wait_for()
