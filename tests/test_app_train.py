@@ -126,10 +126,10 @@ def test_a_recipe_fills_the_form(home):
     at = open_page()
     at.segmented_control(key="train_network").set_value("seed-cnn").run()
     at.segmented_control(key="train_recipe").set_value("seed").run()
-    assert at.number_input(key="train_epochs").value == 15
-    assert at.number_input(key="train_batch_size").value == 32
-    assert at.selectbox(key="train_optimizer").value == "adam"
-    assert at.toggle(key="train_augment").value is False
+    assert at.number_input(key="train_epochs_seed-cnn_seed").value == 15
+    assert at.number_input(key="train_batch_size_seed-cnn_seed").value == 32
+    assert at.selectbox(key="train_optimizer_seed-cnn_seed").value == "adam"
+    assert at.toggle(key="train_augment_seed-cnn_seed").value is False
     assert f"**{count_parameters('seed-cnn'):,}** parameters" in words(at)
 
 
@@ -146,7 +146,7 @@ def test_the_editor_counts_parameters(home):
 
 def test_a_name_that_is_none(home):
     at = open_page()
-    at.text_input(key="train_name").set_value("../../etc").run()
+    at.text_input(key="train_name_0").set_value("../../etc").run()
     assert "use letters, digits" in words(at) and "Start training" not in labels(at)
 
 
@@ -160,7 +160,7 @@ def test_start_uses_the_form(home, monkeypatch):
 
     monkeypatch.setattr(runs, "start_run", start)
     at = open_page()
-    at.number_input(key="train_epochs").set_value(7).run()
+    at.number_input(key="train_epochs_lab-net_quick").set_value(7).run()
     at.slider(key="train_fraction").set_value(20).run()
     button(at, "Start training").click().run()
     [(settings, name, queue)] = calls

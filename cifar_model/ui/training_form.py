@@ -91,7 +91,7 @@ def _download_progress(was_running: bool) -> None:
         st.progress(min(1.0, share), text=text)
         return
     if job.error:
-        st.error(job.error, icon=":material/cloud_off:")
+        st.error(fenced(job.error), icon=":material/cloud_off:")
         st.markdown(
             "Without network: copy `cifar-10-python.tar.gz`, or a folder with CIFAR-10, from another "
             "machine, and set `CIFAR10_DIR` to it."
@@ -109,77 +109,55 @@ def run_form(has_data: bool) -> None:
     st.fragment(_run_form)(has_data)
 
 
-def _key(field: str) -> str:
-    return f"train_{field}"
-
-
-def _take_recipe() -> None:
-    """Fill the form with the recipe's own settings."""
-    chosen = default_settings(st.session_state[_key("network")], st.session_state[_key("recipe")])
-    for field in ("epochs", "batch_size", "learning_rate", "optimizer", "augment"):
-        st.session_state[_key(field)] = getattr(chosen, field)
-
-
-def _begin_form() -> None:
-    if _key("network") not in st.session_state:
-        st.session_state[_key("network")], st.session_state[_key("recipe")] = "lab-net", "quick"
-        _take_recipe()
-        plain = default_settings()
-        values = {
-            _key("fraction"): 100,
-            _key("seed"): plain.seed,
-            _key("blocks"): len(plain.filters),
-            _key("dropout"): plain.dropout,
-            _key("dense"): plain.dense,
-        }
-        for key, value in values.items():
-            st.session_state[key] = value
-        for block, width in enumerate((*plain.filters, 64)[: LIMITS["blocks"][1]]):
-            st.session_state[_key(f"filters{block}")] = width
-
-
-def _keep(field: str) -> dict[str, Any]:
+def _keep(field: str) -> dict[str, str]:
     """Arguments that make a widget keep its value while the person is on another page."""
-    return {"key": _key(field), "persist_state": "session"}
+    return {"key": f"train_{field}", "persist_state": "session"}
 
 
-def _number(field: str, label: str, **options: Any) -> Any:
+def _number(field: str, label: str, value: float, *, of: str = "", **options: Any) -> Any:
+    """A number of the settings; `of` names what it belongs to, so that each recipe keeps its own."""
     low, high = LIMITS[field]
-    return st.number_input(label, low, high, help=EXPLAIN[field], **_keep(field), **options)
+    return st.number_input(label, low, high, value, help=EXPLAIN[field], **_keep(field + of), **options)
 
 
 @guarded()
 def _run_form(has_data: bool) -> None:
-    _begin_form()
     left, right = st.columns(2)
     with left:
         names = {"seed-cnn": "seed-cnn", "lab-net": "lab-net", "custom": "Your own"}
         network = st.segmented_control(
-            "Network", list(NETWORKS), format_func=names.get, on_change=_take_recipe, required=True,
+            "Network", list(NETWORKS), default="lab-net", format_func=names.get, required=True,
             help=EXPLAIN["network"], width="stretch", **_keep("network"),
         )  # fmt: skip
         st.caption(NETWORKS[network])
     with right:
         recipe = st.segmented_control(
-            "Recipe", list(RECIPES), on_change=_take_recipe, required=True, help=EXPLAIN["recipe"],
+            "Recipe", list(RECIPES), default="quick", required=True, help=EXPLAIN["recipe"],
             width="stretch", **_keep("recipe"),
         )  # fmt: skip
         st.caption(RECIPES[recipe])
-    shape = _editor() if network == "custom" else {}
+    start, of = default_settings(network, recipe), f"_{network}_{recipe}"
+    shape = _editor(start) if network == "custom" else {}
     with st.grid(4, min_column_width=170, vertical_alignment="bottom"):
-        epochs = _number("epochs", "Epochs")
-        batch_size = _number("batch_size", "Batch size")
-        learning_rate = _number("learning_rate", "Learning rate", step=0.001, format="%g")
-        optimizer = st.selectbox("Optimizer", list(OPTIMIZERS), help=EXPLAIN["optimizer"], **_keep("optimizer"))
-        fraction = st.slider(
-            "Share of the pictures", 1, 100, format="%d %%", help=EXPLAIN["fraction"], **_keep("fraction")
+        epochs = _number("epochs", "Epochs", start.epochs, of=of)
+        batch_size = _number("batch_size", "Batch size", start.batch_size, of=of)
+        learning_rate = _number(
+            "learning_rate", "Learning rate", start.learning_rate, of=of, step=start.learning_rate / 10, format="%g"
         )
-        seed = _number("seed", "Seed")
+        optimizer = st.selectbox(
+            "Optimizer", list(OPTIMIZERS), list(OPTIMIZERS).index(start.optimizer), help=EXPLAIN["optimizer"],
+            **_keep("optimizer" + of),
+        )  # fmt: skip
+        fraction = st.slider(
+            "Share of the pictures", 1, 100, 100, format="%d %%", help=EXPLAIN["fraction"], **_keep("fraction")
+        )
+        seed = _number("seed", "Seed", start.seed)
         name = st.text_input(
-            "Name", placeholder=_suggested(network, recipe), max_chars=runs.MAX_NAME_LENGTH, key=_key("name"),
+            "Name", placeholder=_suggested(network, recipe), max_chars=runs.MAX_NAME_LENGTH,
+            key=f"train_name_{st.session_state.get('train_starts', 0)}",
             help="What the run and its model are called; left empty, it gets the name shown.",
         )  # fmt: skip
-        augment = st.toggle("Augmentation", help=EXPLAIN["augment"], **_keep("augment"))
+        augment = st.toggle("Augmentation", start.augment, help=EXPLAIN["augment"], **_keep("augment" + of))
     try:
         settings = Settings(
             network=network, recipe=recipe, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
@@ -212,21 +190,25 @@ def _suggested(network: str, recipe: str) -> str:
     return runs.new_name(default_settings(network, recipe))
 
 
-def _editor() -> dict[str, Any]:
+def _editor(start: Settings) -> dict[str, Any]:
     """The shape of a network of one's own, its size shown as it changes."""
     with st.container(border=True):
         with st.grid(3, min_column_width=170, vertical_alignment="bottom"):
             low, high = LIMITS["blocks"]
-            blocks = st.slider("Convolution blocks", low, high, help=EXPLAIN["blocks"], **_keep("blocks"))
+            blocks = st.slider(
+                "Convolution blocks", low, high, len(start.filters), help=EXPLAIN["blocks"], **_keep("blocks")
+            )
             low, high = LIMITS["dropout"]
-            dropout = st.slider("Dropout", low, high, step=0.05, help=EXPLAIN["dropout"], **_keep("dropout"))
-            dense = _number("dense", "Dense units")
+            dropout = st.slider(
+                "Dropout", low, high, start.dropout, step=0.05, help=EXPLAIN["dropout"], **_keep("dropout")
+            )
+            dense = _number("dense", "Dense units", start.dense)
         low, high = LIMITS["filters"]
         with st.grid(4, min_column_width=140):
             filters = tuple(
                 st.number_input(
-                    f"Filters in block {block + 1}", low, high, step=8, help=EXPLAIN["filters"],
-                    **_keep(f"filters{block}"),
+                    f"Filters in block {block + 1}", low, high, (*start.filters, 64)[block], step=8,
+                    help=EXPLAIN["filters"], **_keep(f"filters{block}"),
                 )
                 for block in range(blocks)
             )  # fmt: skip
@@ -255,5 +237,6 @@ def _start_button(settings: Settings, name: str | None, has_data: bool) -> None:
         st.error(str(error))
         return
     st.session_state["train_started"] = time.monotonic()
+    st.session_state["train_starts"] = st.session_state.get("train_starts", 0) + 1  # the next has a name of its own
     show(started)
     st.rerun()
