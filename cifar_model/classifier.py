@@ -14,6 +14,7 @@ from cifar_model.backend import import_keras
 from cifar_model.classes import CLASS_NAMES, IMAGE_SIZE
 from cifar_model.errors import ImageError, ModelError, SettingsError
 from cifar_model.images import load_image
+from cifar_model.metrics import scale_temperature
 from cifar_model.models import find_model, load_card, load_network
 
 DEFAULT_MODEL = "lab-net"
@@ -26,10 +27,12 @@ class Classifier:
     Parameters
     ----------
     model : name of a bundled model or a run, `RUN@3` for its epoch 3, or the path of a model directory
+    calibrated : apply the temperature in the model's card, so that of the answers given with 80 % about 80 % are
+        right; False shows the network's own softmax
 
     Attributes
     ----------
-    name : str; path : Path; card : dict, empty for a network without one
+    name : str; path : Path; card : dict, empty for a network without one; temperature : float, 1 where none applies
 
     Raises
     ------
@@ -37,13 +40,16 @@ class Classifier:
         No such model, or one that can't be loaded.
     """
 
-    def __init__(self, model: str | os.PathLike = DEFAULT_MODEL):
+    def __init__(self, model: str | os.PathLike = DEFAULT_MODEL, *, calibrated: bool = True):
         self.path = find_model(model)
         self.name = self.path.resolve().name if self.path == Path(model) else os.fspath(model)
         try:
             self.card = load_card(self.path)
         except ModelError:  # a run under way has a network before it has a card
             self.card = {}
+        # An epoch's file shares the card of its run, whose temperature was fitted for another network.
+        fitted = calibrated and self.path.is_dir()
+        self.temperature = float(self.card.get("calibration", {}).get("temperature", 1.0)) if fitted else 1.0
         keras = import_keras()
         self._answer = _compile(keras, load_network(self.path))
 
@@ -57,7 +63,7 @@ class Classifier:
 
         Returns
         -------
-        float32 array (n, 10): softmax probabilities in the order of CLASS_NAMES; each row sums to 1
+        float32 array (n, 10): probabilities in the order of CLASS_NAMES; each row sums to 1
 
         Raises
         ------
@@ -84,7 +90,7 @@ class Classifier:
                 f"The model {self.name} answers numbers that are not finite: its training diverged. "
                 "Choose another model, or train it again with a lower learning rate."
             )
-        return probabilities
+        return probabilities if self.temperature == 1 else scale_temperature(probabilities, self.temperature)
 
     def warm_up(self) -> None:
         """Answer one blank picture, so that the first real one need not wait for memory and kernels."""

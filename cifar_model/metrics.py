@@ -113,6 +113,53 @@ def expected_calibration_error(y_true: np.ndarray, probabilities: np.ndarray, bi
     return float(sum(abs(part.sum()) for part in parts) / len(gap))
 
 
+def scale_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Softmax probabilities as they would be with all logits divided by `temperature`.
+
+    Above 1 it makes answers less sure, below 1 surer; their order never changes (Guo et al. 2017, "On
+    Calibration of Modern Neural Networks", section 4.2).
+
+    Parameters
+    ----------
+    probabilities : array (n, classes), rows sum to 1
+    temperature : above 0
+
+    Returns
+    -------
+    array (n, classes) of the same dtype, rows sum to 1
+    """
+    probabilities = np.asarray(probabilities)
+    logits = _log(probabilities) / temperature
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return (powers / powers.sum(axis=1, keepdims=True)).astype(probabilities.dtype)
+
+
+def fit_temperature(y_true: np.ndarray, probabilities: np.ndarray) -> float:
+    """The temperature with the lowest cross-entropy on these labels, 0.05 to 20 (Guo et al. 2017, section 4.2).
+
+    Fit it on pictures that the network has neither learnt from nor is scored on.
+
+    Raises
+    ------
+    ValueError
+        No labels, or arrays that don't belong together.
+    """
+    y_true, probabilities = _answers(y_true, probabilities)
+    logits = _log(probabilities)
+    wanted = logits[np.arange(len(y_true)), y_true].mean()
+    low, high = 1 / 20, 20.0  # of the inverse temperature: in it the loss is convex, its slope rises
+    for _ in range(60):
+        middle = (low + high) / 2
+        powers = np.exp(middle * (logits - logits.max(axis=1, keepdims=True)))
+        slope = (powers * logits).sum(axis=1) / powers.sum(axis=1)
+        low, high = (middle, high) if slope.mean() < wanted else (low, middle)
+    return 1 / low
+
+
+def _log(probabilities: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(probabilities.astype(float), 1e-30))
+
+
 def _labels(y_true: np.ndarray, y_pred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
     if y_true.ndim != 1 or y_true.shape != y_pred.shape or not y_true.size:

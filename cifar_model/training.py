@@ -677,7 +677,9 @@ class _Run:
         stopped = self.control.stopping and epoch < self.settings.epochs
         self.control.paused, self.control.stopping = False, False
         images, labels = self.test
-        answers = self._predict(network, images)
+        temperature = metrics.fit_temperature(self.held_labels, self._predict(network, self.held_images))
+        raw = self._predict(network, images)
+        answers = metrics.scale_temperature(raw, temperature)
         scores = {
             "validation_accuracy": self.best_accuracy,
             "test_accuracy": float(metrics.accuracy_score(labels, answers.argmax(1))),
@@ -685,7 +687,12 @@ class _Run:
         }
         if single_view(network) is not network:
             scores["test_accuracy_single_view"] = self._accuracy(single_view(network), images, labels)
-        calibration = {"expected_calibration_error": float(metrics.expected_calibration_error(labels, answers))}
+        calibration = {
+            "temperature": temperature,
+            "fitted_on": f"{len(self.held_labels)} held-out training images",
+            "expected_calibration_error": float(metrics.expected_calibration_error(labels, answers)),
+            "expected_calibration_error_before": float(metrics.expected_calibration_error(labels, raw)),
+        }
         card = self._write_card(scores, calibration)
         message = f"Test accuracy {100 * scores['test_accuracy']:.2f} % (epoch {self.best_epoch})."
         self.directory.set_status("stopped" if stopped else "finished", message)

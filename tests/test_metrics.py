@@ -96,3 +96,29 @@ def test_calibration_error_equals_a_plain_loop(answers):
 def test_what_does_not_belong_together_is_refused(call):
     with pytest.raises(ValueError, match="Received"):
         call()
+
+
+def test_temperature_scaling_divides_the_logits():
+    logits = np.random.default_rng(0).normal(0, 3, (50, 10))
+    for temperature in (0.3, 1.0, 4.0):
+        expected = np.exp(logits / temperature) / np.exp(logits / temperature).sum(1, keepdims=True)
+        scaled = metrics.scale_temperature(np.exp(logits) / np.exp(logits).sum(1, keepdims=True), temperature)
+        np.testing.assert_allclose(scaled, expected, rtol=1e-6)
+    certain = np.eye(10, dtype=np.float32)
+    np.testing.assert_array_equal(metrics.scale_temperature(certain, 0.5), certain)
+
+
+def test_fitted_temperature_undoes_a_known_one_and_beats_its_neighbours():
+    rng = np.random.default_rng(1)
+    logits = rng.normal(0, 2, (20_000, 10))
+    truth = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    labels = (truth.cumsum(1) > rng.random((len(truth), 1))).argmax(1)
+    sharpened = metrics.scale_temperature(truth, 0.4)
+    fitted = metrics.fit_temperature(labels, sharpened)
+    assert abs(fitted - 2.5) < 0.1
+
+    def loss(temperature):
+        return metrics.cross_entropy_loss(labels, metrics.scale_temperature(sharpened, temperature))
+
+    assert loss(fitted) <= min(loss(fitted * 0.99), loss(fitted * 1.01))
+    assert metrics.expected_calibration_error(labels, metrics.scale_temperature(sharpened, fitted)) < 0.01

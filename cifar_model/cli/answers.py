@@ -25,6 +25,7 @@ SHEET_LIMIT = 1_000  # pictures on one sheet: some 25 megapixels
 _model_option = click.option(
     "--model", default="lab-net", show_default=True, help="A bundled model, a run, RUN@EPOCH or a folder."
 )
+_raw_option = click.option("--raw", is_flag=True, help="The network's own softmax, without the card's temperature.")
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 _file = click.Path(path_type=Path)
 
@@ -32,6 +33,7 @@ _file = click.Path(path_type=Path)
 @click.command()
 @click.argument("paths", metavar="PATH...", nargs=-1, type=_file)
 @_model_option
+@_raw_option
 @click.option("--top", default=3, show_default=True, type=click.IntRange(1, 10), help="Classes in the table.")
 @_json_option
 @click.option(
@@ -44,7 +46,7 @@ _file = click.Path(path_type=Path)
 )
 @click.option("--sheet", metavar="FILE.png", type=_file, help="Draw the pictures with their answers.")
 def classify(
-    paths: tuple[Path, ...], model: str, top: int, as_json: bool, csv_file: str | None, sheet: Path | None
+    paths: tuple[Path, ...], model: str, raw: bool, top: int, as_json: bool, csv_file: str | None, sheet: Path | None
 ) -> None:
     """Say what is in pictures: files, or folders with all that lies below them.
 
@@ -68,7 +70,7 @@ def classify(
     if not found and not failures:
         places = ", ".join(_shown(path) for path in paths)
         raise SettingsError(f"No pictures in {places}. Looked for: {', '.join(IMAGE_SUFFIXES)}.")
-    classifier = Classifier(model)
+    classifier = Classifier(model, calibrated=not raw)
 
     drawn: list[np.ndarray] = []
     captions: list[str] = []
@@ -222,13 +224,14 @@ def _by_class(values) -> dict[str, float]:
 
 @click.command()
 @_model_option
+@_raw_option
 @click.option("--data", "data_dir", metavar="DIR", help="CIFAR-10's folder or archive; default: CIFAR10_DIR.")
 @click.option("--split", type=click.Choice(["test", "train"]), default="test", show_default=True)
 @click.option("--limit", metavar="N", type=click.IntRange(1), help="The first N pictures only.")
 @click.option("--chart", metavar="FILE", type=_file, help="Draw the confusion matrix: .png, .svg or .html.")
 @_json_option
 def evaluate(
-    model: str, data_dir: str | None, split: str, limit: int | None, chart: Path | None, as_json: bool
+    model: str, raw: bool, data_dir: str | None, split: str, limit: int | None, chart: Path | None, as_json: bool
 ) -> None:
     """Score a model on CIFAR-10: accuracy, loss, precision and recall of each class, confusion matrix."""
     from cifar_model import figures, metrics
@@ -239,7 +242,7 @@ def evaluate(
         figures.check_chart_path(chart)
     train, test = load_cifar10(data_dir)
     images, labels = (array[:limit] for array in (test if split == "test" else train))
-    classifier = Classifier(model)
+    classifier = Classifier(model, calibrated=not raw)
     probabilities = np.empty((len(images), len(CLASS_NAMES)), np.float32)
     with _progress(len(images)) as bar:
         for start in range(0, len(images), BATCH_SIZE):
@@ -302,6 +305,7 @@ def _number(value: float) -> float | None:
     "--mode", type=click.Choice(list(MODES)), default="average", show_default=True, help="How to mix."
 )
 @_model_option
+@_raw_option
 @click.option("--sweep", "print_sweep", is_flag=True, help="Print all 101 ratios as CSV.")
 @click.option("--chart", metavar="FILE", type=_file, help="Draw the sweep: .png, .svg or .html.")
 @click.option("--out", metavar="FILE.png", type=_file, help="Save the mixed picture, enlarged 8 times.")
@@ -312,6 +316,7 @@ def blend(
     ratio: float,
     mode: str,
     model: str,
+    raw: bool,
     print_sweep: bool,
     chart: Path | None,
     out: Path | None,
@@ -332,7 +337,7 @@ def blend(
         figures.check_sheet_path(out)
     (first, a_name), (second, b_name) = _picture(a), _picture(b)
     mixed = blending.blend(first, second, ratio, mode=mode)
-    classifier = Classifier(model)
+    classifier = Classifier(model, calibrated=not raw)
     probabilities = classifier.predict(mixed[None])[0]
     sweep = classifier.predict(blending.sweep(first, second, mode=mode))
     ratios = [i / (len(sweep) - 1) for i in range(len(sweep))]
