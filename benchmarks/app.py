@@ -12,7 +12,8 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
@@ -141,12 +142,12 @@ def main(data, starts, repeats, users, seconds, training, browser):
         scripts = {"app": ROOT / "streamlit_app.py", "empty": empty}
         chromium = stack.enter_context(launched()) if browser else None
         if chromium:
-            first_contact(table, chromium, scripts, folder, starts)
+            attempt(first_contact, table, chromium, scripts, folder, starts)
 
         servers = {name: stack.enter_context(serving(script, folder)) for name, script in scripts.items()}
         before = servers["app"].megabytes()[0]
         if chromium and list_models():
-            answers(table, chromium, servers["app"], repeats, folder)
+            attempt(answers, table, chromium, servers["app"], repeats, folder)
         states = ["without a training", "beside a training"] if training else ["without a training"]
         for state in states:
             run = start_training(data, table) if state == "beside a training" else None
@@ -154,9 +155,9 @@ def main(data, starts, repeats, users, seconds, training, browser):
                 break
             try:
                 if chromium:
-                    key_presses(table, chromium, servers, repeats, state)
+                    attempt(key_presses, table, chromium, servers, repeats, state)
                 if users:
-                    many_users(table, servers, users, seconds, state)
+                    attempt(many_users, table, servers, users, seconds, state)
             finally:
                 if run:
                     stop_training(run)
@@ -172,6 +173,22 @@ def main(data, starts, repeats, users, seconds, training, browser):
         "the moment an action is due until the server reports the script run as finished, spread over all pages."
     )
     return table
+
+
+def attempt(part: Callable, table: Table, *arguments) -> None:
+    """Measure a part; where the app or the browser does not get there, say so and go on with the others."""
+    from websockets.exceptions import WebSocketException
+
+    expected: tuple = (LabError, TimeoutError, OSError, WebSocketException)
+    if installed("playwright"):
+        from playwright.sync_api import Error
+
+        expected = (*expected, Error)
+    try:
+        part(table, *arguments)
+    except expected as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        table.notes.append(f"Cut short: {part.__name__.replace('_', ' ')}, because of {type(error).__name__}: {reason}")
 
 
 def quantiles(seconds: list[float]) -> tuple[float, float]:
@@ -328,7 +345,10 @@ def many_users(table: Table, servers: dict[str, Server], users: int, seconds: fl
     for _ in range(2):  # in turns, so that other work on the machine slows both
         for name, server in servers.items():
             say(f"{users} users on {name}, {state}")
-            for page, times in asyncio.run(crowd(server.address, users, seconds / 2, list(results[name]))).items():
+            # In a thread of its own: Playwright's loop runs in this one.
+            with ThreadPoolExecutor(1) as pool:
+                part = pool.submit(asyncio.run, crowd(server.address, users, seconds / 2, list(results[name]))).result()
+            for page, times in part.items():
                 results[name][page] += times
     everything = [t for times in results["app"].values() for t in times]
     compare(table, f"{users} users, {state}", everything, results["empty"][None])
