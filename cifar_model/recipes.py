@@ -90,7 +90,8 @@ _TABLE = {
             augment=True,
             schedule="linear",
             label_smoothing=0.2,
-            cutout=8,
+            shift=3,
+            cutout=12,
             resolutions=((0.35, 24), (1.0, 32)),
         ),
     },
@@ -103,7 +104,8 @@ class Settings:
 
     epochs, batch_size, learning_rate, optimizer and augment default to the recipe's own values (see
     `default_settings`). fraction is the share of the training part to use, validation the share of the
-    training images held out; filters, dropout and dense shape the ``custom`` network alone.
+    training images held out; start_from names a model of the same network whose weights to begin with; filters,
+    dropout and dense shape the ``custom`` network alone.
 
     Raises SettingsError on any value outside `LIMITS` or unknown name.
     """
@@ -121,6 +123,7 @@ class Settings:
     precision: str = "auto"
     deterministic: bool = False
     data: str | None = None
+    start_from: str | None = None
     filters: tuple[int, ...] = (32, 64, 64)
     dropout: float = 0.2
     dense: int = 64

@@ -21,7 +21,7 @@ from cifar_model.architectures import build_network, mirror_average, set_whiteni
 from cifar_model.backend import import_keras
 from cifar_model.classes import CLASS_NAMES, IMAGE_SIZE
 from cifar_model.dataset import find_source, load_cifar10
-from cifar_model.errors import LabError, RunError
+from cifar_model.errors import LabError, RunError, SettingsError
 from cifar_model.files import replacing
 from cifar_model.models import (
     CARD_FILE,
@@ -29,6 +29,7 @@ from cifar_model.models import (
     HISTORY_COLUMNS,
     HISTORY_FILE,
     MODEL_FILE,
+    find_model,
     load_network,
     read_history,
     read_json,
@@ -496,6 +497,8 @@ class _Run:
         shape = {"filters": settings.filters, "dropout": settings.dropout, "dense": settings.dense}
         self.network = build_network(settings.network, any_size=settings.network == "lab-net", **shape)
         set_whitening(self.network, self.images[:5000])
+        if settings.start_from:
+            self._start_from(settings.start_from)
         self.network.compile(
             build_optimizer(settings.optimizer, settings.learning_rate),
             keras.losses.CategoricalCrossentropy(label_smoothing=self.recipe.label_smoothing),
@@ -511,6 +514,16 @@ class _Run:
         self.generators = [
             layer.seed_generator for layer in self.network.layers if hasattr(layer, "seed_generator")
         ]
+
+    def _start_from(self, name: str) -> None:
+        source = single_view(load_network(find_model(name)))
+        shapes = [weight.shape for weight in source.weights]
+        if shapes != [weight.shape for weight in self.network.weights]:
+            raise SettingsError(
+                f"The model {name!r} is of another shape than the network {self.settings.network!r}: "
+                f"{source.count_params():,} weights, not {self.network.count_params():,}. Start from one of its kind."
+            )
+        self.network.set_weights(source.get_weights())
 
     def _restore(self) -> int:
         state = self.directory.load_checkpoint(self.network)

@@ -295,6 +295,20 @@ def test_ctrl_c_stops_and_keeps_the_model(tiny_cifar10):
     assert runs.read_run("interrupted-by-hand").state == "stopped"
 
 
+def test_start_from_begins_with_another_models_weights(finished, tiny_cifar10, tmp_path):
+    path, _, _ = finished
+    settings = Settings(
+        network="seed-cnn", recipe="quick", epochs=1, learning_rate=1e-6, start_from="finished",
+        data=str(tiny_cifar10), precision="float32",
+    )  # fmt: skip
+    train(settings, tmp_path / "further")
+    for before, after in zip(weights(path), weights(tmp_path / "further"), strict=True):
+        if before.ndim == 4:  # kernels have hardly moved at such a rate
+            np.testing.assert_allclose(before, after, atol=1e-4)
+    with pytest.raises(LabError, match="another shape"):
+        train(small(tiny_cifar10, start_from="finished"), tmp_path / "other")
+
+
 # ----------------------------------------------------------------------------- what goes wrong
 
 

@@ -46,6 +46,7 @@ def _filters(context, parameter, value):
 @click.option("--dropout", type=float, help=f"custom network: dropout rate, {_limits('dropout')}.")
 @click.option("--dense", type=int, help=f"custom network: units of the dense layer, {_limits('dense')}.")
 @click.option("--data", help="Directory or archive with CIFAR-10 [default: CIFAR10_DIR, else Keras's cache].")
+@click.option("--start-from", metavar="MODEL", help="Begin with this model's weights: a model, a run or RUN@EPOCH.")
 @click.option("--run", "name", help="Name of the run [default: a free one, like lab-net-quick-1].")
 @click.option("--resume", metavar="NAME", help="Go on with a run that was stopped, failed or killed.")
 @click.option("--queue", is_flag=True, help="Wait while as many runs train as CIFAR_LAB_MAX_RUNS allows.")
