@@ -121,4 +121,6 @@ def test_fitted_temperature_undoes_a_known_one_and_beats_its_neighbours():
         return metrics.cross_entropy_loss(labels, metrics.scale_temperature(sharpened, temperature))
 
     assert loss(fitted) <= min(loss(fitted * 0.99), loss(fitted * 1.01))
-    assert metrics.expected_calibration_error(labels, metrics.scale_temperature(sharpened, fitted)) < 0.01
+    # As well calibrated as the true probabilities are on the same draw of labels.
+    error = metrics.expected_calibration_error(labels, metrics.scale_temperature(sharpened, fitted))
+    assert abs(error - metrics.expected_calibration_error(labels, truth)) < 0.003
