@@ -81,7 +81,16 @@ _TABLE = {
     "custom": _PLAIN,
     "lab-net": {
         "seed": Recipe(15, 32, 1e-3, "adam", augment=False, schedule="constant"),
-        "quick": Recipe(3, 500, 0.12, "muon", augment=True, schedule="linear", label_smoothing=0.2),
+        "quick": Recipe(
+            4,
+            125,
+            0.12,
+            "muon",
+            augment=True,
+            schedule="linear",
+            label_smoothing=0.2,
+            resolutions=((0.3, 16), (0.8, 24), (1.0, 32)),
+        ),
         "full": Recipe(
             40,
             500,
