@@ -30,6 +30,7 @@ from cifar_model.models import (
     HISTORY_FILE,
     MODEL_FILE,
     find_model,
+    load_card,
     load_network,
     read_history,
     read_json,
@@ -407,6 +408,7 @@ class _Run:
         self.rate_factor = 1.0
         self.seconds = 0.0
         self.shrunk: dict[int, np.ndarray] = {}
+        self.origin: dict = {}  # what the card says of the model that this one started from
 
     def go(self, resume: bool, ahead: Callable[[], list[str]]) -> dict:
         settings, directory = self.settings, self.directory
@@ -524,6 +526,9 @@ class _Run:
                 f"{source.count_params():,} weights, not {self.network.count_params():,}. Start from one of its kind."
             )
         self.network.set_weights(source.get_weights())
+        with suppress(LabError):
+            card = load_card(find_model(name))
+            self.origin = {key: card[key] for key in ("name", "command", "epochs", "seconds", "details") if key in card}
 
     def _restore(self) -> int:
         state = self.directory.load_checkpoint(self.network)
@@ -747,6 +752,7 @@ class _Run:
                 "numpy": np.__version__,
             },
             "command": self.command,
+            **({"start_from": self.origin} if self.origin else {}),
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         write_json(self.directory.path / CARD_FILE, card)

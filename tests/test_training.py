@@ -301,7 +301,8 @@ def test_start_from_begins_with_another_models_weights(finished, tiny_cifar10, t
         network="seed-cnn", recipe="quick", epochs=1, learning_rate=1e-6, start_from="finished",
         data=str(tiny_cifar10), precision="float32",
     )  # fmt: skip
-    train(settings, tmp_path / "further")
+    card = train(settings, tmp_path / "further")
+    assert card["start_from"]["name"] == "finished" and card["start_from"]["command"] == "the command"
     for before, after in zip(weights(path), weights(tmp_path / "further"), strict=True):
         if before.ndim == 4:  # kernels have hardly moved at such a rate
             np.testing.assert_allclose(before, after, atol=1e-4)
