@@ -39,7 +39,7 @@ def main(data, models, files, rounds, repeats):
             with model_directory(name) as directory:
                 say(f"{name}: files and arrays")
                 start = time.perf_counter()
-                classifier = Classifier(directory)
+                classifier = Classifier(directory, calibrated=False)  # ONNX Runtime has no temperature
                 loading = time.perf_counter() - start
                 classifier.predict(pictures[:BATCH])
                 from_files, from_arrays, unread = [], [], 0
