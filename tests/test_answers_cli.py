@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from conftest import REPOSITORY
+from helpers import REPOSITORY
 from PIL import Image
 
 from cifar_model import blending, metrics

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.helpers import REPOSITORY
 
 NAMES = ("time_to_accuracy", "machine_use", "eight_epochs", "answers", "app")
 

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY, encode, make_pictures
+from helpers import REPOSITORY, encode, make_pictures
 
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.classifier import Classifier, classify_files

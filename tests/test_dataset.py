@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from conftest import REPOSITORY, encode, make_pictures, write_parquet
+from helpers import REPOSITORY, encode, make_pictures, write_parquet
 from PIL import Image
 
 from cifar_model import dataset

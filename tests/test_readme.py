@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import REPOSITORY
+from helpers import REPOSITORY
 
 from cifar_model.models import assets_dir
 

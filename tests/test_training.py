@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import REPOSITORY
+from helpers import REPOSITORY
 
 from cifar_model import runs
 from cifar_model.classifier import Classifier

@@ -19,7 +19,7 @@ from cifar_model.images import decode_image, fit_image
 from cifar_model.models import assets_dir
 from cifar_model.recipes import Settings
 from tests.browser.conftest import BROWSER_ARGS, BROWSERS, start_server
-from tests.conftest import write_parquet
+from tests.helpers import write_parquet
 
 DESKTOP = {"width": 1280, "height": 860}
 PHONE = {"width": 390, "height": 844}
