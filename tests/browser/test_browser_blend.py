@@ -105,7 +105,7 @@ def test_bars_of_the_opening_blend_are_the_command_lines(open_blend, sweep):
     assert said.startswith("40 % cat + 60 % dog in") and "softmax is not a mixture estimate" in said
 
 
-def test_link_restores_a_blend_and_keys_move_it(open_blend):
+def test_link_restores_a_blend_and_keys_move_it(open_blend, wait_idle):
     page = open_blend("?a=deer&b=horse&ratio=60&mode=halves&model=lab-net")
     assert page.locator("output.recipe").inner_text() == "60 % deer + 40 % horse"
     a, b = load_image(SAMPLES / "deer.webp"), load_image(SAMPLES / "horse.webp")
@@ -117,9 +117,11 @@ def test_link_restores_a_blend_and_keys_move_it(open_blend):
     assert page.locator("output.recipe").inner_text() == "62 % deer + 38 % horse"
     assert "62 % deer, 38 % horse" in slider.get_attribute("aria-valuetext").replace(" + ", ", ")
     page.wait_for_url("**ratio=62**")
+    wait_idle(page)
     page.get_by_role("button", name="Swap").click()
     page.locator("output.recipe", has_text="38 % horse + 62 % deer").wait_for()
     page.wait_for_url("**a=horse**")
+    wait_idle(page)
     link = {key: values[0] for key, values in parse_qs(urlsplit(page.url).query).items()}
     assert link == {"a": "horse", "b": "deer", "ratio": "38", "mode": "halves", "model": "lab-net"}
     page.get_by_role("button", name="60 % deer + 40 % horse").click()

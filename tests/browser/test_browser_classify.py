@@ -57,6 +57,7 @@ def opened(page, server, wait_idle):
 
 def test_landing_shows_ten_samples_and_one_click_classifies_one(opened, answers):
     tiles = opened.get_by_role("group", name="Sample photographs").get_by_role("button")
+    tiles.nth(9).wait_for()
     assert tiles.count() == 10
     assert opened.locator("h3").inner_text() == heading(*answers["dog.webp"])
     for name in ("ship", "frog"):
