@@ -94,11 +94,17 @@ def badge(page, text):
 def test_two_epochs_stream_survive_a_reload_and_answer(visit, server, wait_idle):
     page = visit()
     start(page, wait_idle, name="two-epochs", epochs=2, batch_size=32)
-    page.get_by_text(re.compile("Epoch [12] of 2|Finished: 2 epochs")).wait_for(timeout=PATIENCE)
+    # These pictures are learnt in a second: a pause after the first step leaves time to look.
+    inbox = server.runs / "two-epochs" / "requests"
+    inbox.mkdir(exist_ok=True)
+    (inbox / "1-pause.json").write_text('{"action": "pause"}')
+    page.get_by_text("Epoch 1 of 2").wait_for(timeout=PATIENCE)
+    badge(page, "paused").wait_for()
     page.reload()
     page.get_by_role("heading", name="two-epochs").wait_for()
     other = visit()
     other.get_by_role("heading", name="two-epochs").wait_for()
+    page.get_by_role("button", name="Go on").click()
     badge(page, "finished").wait_for(timeout=PATIENCE)
     badge(other, "finished").wait_for(timeout=PATIENCE)  # without a touch
     history = read_history(server.runs / "two-epochs")
