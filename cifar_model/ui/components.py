@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -28,18 +29,32 @@ _FRONTEND = Path(__file__).parent / "frontend"
 
 
 def _component(name: str):
-    """A browser component: the base, then NAME.js with NAME.css and NAME.html where there are any."""
+    """A browser component: the base, then NAME.js with NAME.css and NAME.html where there are any.
+
+    Returns a function of key, data and callbacks that mounts it. The data carries the time of its last change:
+    Streamlit's front end may deliver the first two states of a component in the wrong order, and base.js leaves
+    out what is older than what is shown.
+    """
 
     def read(file: str) -> str:
         path = _FRONTEND / file
         return path.read_text(encoding="utf-8") if path.exists() else ""
 
-    return st.components.v2.component(
+    mount = st.components.v2.component(
         f"cifar_lab.{name}",
         html=read(f"{name}.html") or '<div class="root"></div>',
         css=read("base.css") + read(f"{name}.css"),
         js=read("base.js") + read(f"{name}.js"),
     )
+
+    def place(*, key: str, data: dict, **callbacks) -> None:
+        before, changed = st.session_state.get(f"shown_{key}", (None, 0))
+        if data != before:
+            changed = max(changed + 1, time.time_ns() // 1000)
+            st.session_state[f"shown_{key}"] = data, changed
+        mount(key=key, data=data | {"changed": changed}, **callbacks)
+
+    return place
 
 
 _gallery, _lens, _bars, live_blend = map(_component, ("gallery", "lens", "bars", "live_blend"))

@@ -1,5 +1,6 @@
 export default function ({ data, parentElement }) {
   const root = parentElement.querySelector(".root");
+  if (outdated(root, data)) return;
   if (!root.bars) {
     root.bars = makeBars(data.classes);
     root.replaceChildren(root.bars.list);

@@ -38,3 +38,10 @@ const makeBars = (classes) => {
   };
   return { list, set };
 };
+
+// Streamlit may deliver two states of a component in the wrong order: true for one that is older than what is shown.
+const outdated = (root, data) => {
+  if (data.changed < (root.changed ?? 0)) return true;
+  root.changed = data.changed;
+  return false;
+};

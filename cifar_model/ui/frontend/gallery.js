@@ -1,5 +1,6 @@
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".root");
+  if (outdated(root, data)) return;
   root.className = `root gallery ${data.strip ? "strip" : ""}`;
   root.setAttribute("role", "group");
   root.setAttribute("aria-label", data.label);

@@ -3,6 +3,7 @@ export default function ({ data, parentElement, setStateValue }) {
   const [root, stage, image, box, label, slider, canvas] = [
     ".root", ".stage", ".stage img", ".window", "label", "input", "canvas",
   ].map(find);
+  if (outdated(root, data)) return;
   const { width, height } = data;
   const square = width === height;
   const along = width > height ? "x" : "y";
@@ -44,7 +45,7 @@ export default function ({ data, parentElement, setStateValue }) {
     place(data.position);
     const exact = new Image();
     exact.onload = () => {
-      if (root.dragging || root.position !== data.position) return;
+      if (root.dragging || root.changed !== data.changed || root.position !== data.position) return;
       canvas.getContext("2d").drawImage(exact, 0, 0);
     };
     exact.src = data.pixels;

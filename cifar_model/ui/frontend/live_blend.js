@@ -9,6 +9,7 @@ const shape = (tag, attributes, parent) => {
 
 export default function ({ data, parentElement, setStateValue }) {
   const root = parentElement.querySelector(".root");
+  if (outdated(root, data)) return;
   const view = (root.view ??= makeView(root));
   view.update(data, (ratio) => setStateValue("ratio", ratio));
   return () => {};
