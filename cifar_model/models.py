@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
 import platformdirs
 
 from cifar_model.errors import ModelError
@@ -15,6 +14,7 @@ from cifar_model.files import replacing
 
 if TYPE_CHECKING:
     import keras
+    import pandas as pd
 
 MODEL_FILE = "model.keras"
 CARD_FILE = "card.json"
@@ -154,8 +154,10 @@ def write_json(path: Path, value: dict) -> None:
         temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
-def read_history(path: Path) -> pd.DataFrame:
+def read_history(path: Path) -> "pd.DataFrame":
     """One row a finished epoch with `HISTORY_COLUMNS`; empty where nothing is written yet. `path`: model directory."""
+    import pandas as pd  # here, so that a page which shows no table opens without it
+
     try:
         text = (path / HISTORY_FILE).read_bytes()
     except OSError:
