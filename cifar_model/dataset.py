@@ -13,6 +13,7 @@ import gzip
 import hashlib
 import http.client
 import io
+import json
 import logging
 import os
 import pickle
@@ -26,6 +27,7 @@ import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NoReturn
@@ -46,6 +48,10 @@ Progress = Callable[[int, int], None]
 ARCHIVE_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 ARCHIVE_SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
 ARCHIVE_BYTES = 170_498_071
+MINI = "mini"  # the name of the distilled pictures, as in --data mini
+TEST_SET = "10,000 real test pictures of CIFAR-10 (JPEG q75 copy)"  # that the shipped cards' scores are of
+PARTIAL_NAME = "cifar-10-python.tar.gz.partial"  # in Keras's datasets folder, until it is whole and verified
+RETRY_SECONDS = 1.0  # after a connection that broke on its way
 # Keras 3 unpacks into, and Keras 2 unpacked into, these names below its datasets folder.
 _KERAS_ARCHIVES = ("cifar-10-batches-py-target_archive", "cifar-10-batches-py.tar.gz")
 _KERAS_FOLDERS = ("cifar-10-batches-py-target/cifar-10-batches-py", "cifar-10-batches-py")
@@ -73,7 +79,7 @@ THREE_WAYS = f"""Three ways to get CIFAR-10:
 
 @dataclass(frozen=True)
 class Source:
-    """Where CIFAR-10 lies on disk: `kind` is "parquet", "python", "binary" or "archive"."""
+    """Where pictures lie on disk: `kind` is "parquet", "python", "binary" or "archive" for CIFAR-10, or "mini"."""
 
     kind: str
     path: Path
@@ -88,17 +94,26 @@ class Source:
             "python": "official Python batches",
             "binary": "official binary batches",
             "archive": "official archive",
+            "mini": "distilled pictures (shipped)",
         }[self.kind]
 
 
 # ---------------------------------------------------------------------------------------------- finding
 
 
-def find_source(data_dir: str | os.PathLike[str] | None = None) -> Source:
+def find_source(data_dir: str | os.PathLike[str] | None = None, *, mini: bool = False) -> Source:
     """Find CIFAR-10 without reading it: `data_dir`, else CIFAR10_DIR, else Keras's download cache.
+
+    Where the distilled pictures that ship with the project will do, as for training, `mini` admits them: asked for
+    by the name "mini", or found when no place is named and CIFAR-10 is nowhere.
 
     Raises DatasetError, naming the three ways to get the data, if there is none.
     """
+    if data_dir == MINI:
+        if mini and (source := mini_source()):
+            return source
+        found = "are not in this checkout" if mini else "are for training alone: they are synthetic, with no test part"
+        raise DatasetError(f"The distilled pictures {found}.\n{THREE_WAYS}")
     given = data_dir or os.environ.get("CIFAR10_DIR")
     if given:
         path = Path(os.path.expanduser(given)).absolute()
@@ -109,7 +124,7 @@ def find_source(data_dir: str | os.PathLike[str] | None = None) -> Source:
         except OSError as error:
             raise _unreadable(path, error) from error
         raise DatasetError(f"{path} {found}.\n{THREE_WAYS}")
-    if source := keras_source():
+    if source := keras_source() or (mini_source() if mini else None):
         return source
     raise DatasetError(f"No CIFAR-10 found: no --data, no CIFAR10_DIR, none in Keras's cache.\n{THREE_WAYS}")
 
@@ -124,6 +139,45 @@ def keras_source() -> Source | None:
             if os.path.isfile(folder / name):
                 return Source("archive", folder / name, (folder / name,), ARCHIVE_SHA256)
     return None
+
+
+def mini_dir() -> Path:
+    """Where the distilled pictures lie: they ship with the project."""
+    return Path(__file__).resolve().parent.parent / "assets" / "mini"
+
+
+def mini_source() -> Source | None:
+    """The distilled pictures that ship with the project; None in a checkout without them."""
+    files = tuple(mini_dir() / name for name in ("train.png", "validation.png"))
+    return Source(MINI, mini_dir(), files) if all(file.is_file() for file in files) else None
+
+
+def mini_score(network: str) -> tuple[float, int] | None:
+    """What `network` scores on CIFAR-10's test images after learning from the distilled pictures alone.
+
+    Read from the card beside them: mean accuracy (0 to 1) and the number of runs; None where it says nothing.
+    """
+    try:
+        score = json.loads((mini_dir() / "card.json").read_text(encoding="utf-8"))["scores"][network]
+        return float(score["real_test_accuracy_mean"]), int(score["runs"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def describe_mini(network: str) -> str:
+    """What the distilled pictures are, and what to expect of a network that learns from them alone."""
+    expected = "."
+    if score := mini_score(network):
+        expected = (
+            f": {network} then knows {100 * score[0]:.0f} % of the {TEST_SET} (mean of {score[1]} runs with its "
+            f"settings for these pictures)."
+        )
+    return (
+        "A few hundred synthetic pictures that ship with this project, distilled from CIFAR-10: optimised so that a "
+        f"network that learns from them alone recognises real photographs{expected} "
+        "The validation pictures are synthetic too, so the validation accuracy says how well the synthetic ones are "
+        "learnt, not how well photographs are recognised."
+    )
 
 
 def is_available(data_dir: str | os.PathLike[str] | None = None) -> bool:
@@ -198,49 +252,128 @@ def _listing(path: Path) -> str:
 # --------------------------------------------------------------------------------------------- fetching
 
 
+def partial_download() -> Path | None:
+    """What a broken `download` has left to go on from; None if nothing."""
+    files = (folder / PARTIAL_NAME for folder in _keras_folders())
+    return next((file for file in files if file.is_file() and file.stat().st_size), None)
+
+
 def download(progress: Progress | None = None) -> Path:
     """Fetch the official archive to where Keras looks for it, and return its path.
 
-    Written here rather than with keras.utils.get_file, since importing Keras imports TensorFlow. `progress`
-    is called with the bytes so far and in all. Raises DatasetError without network, or if the SHA-256 is not
-    the one that Keras expects.
+    Written here rather than with keras.utils.get_file, since importing Keras imports TensorFlow, and since that
+    one starts anew after a broken connection. What has arrived is kept beside the target, under a name that
+    nobody takes for the archive, until it is complete and has the SHA-256 that Keras expects: a connection that
+    breaks is taken up again where it broke (RFC 9110, range requests), within this call and by the next one.
+    `progress` is called with the bytes so far, those of earlier calls included, and in all.
+
+    Raises DatasetError without network, if another process is at it, or if what arrived is something else.
     """
+    folder = _download_folder()
+    part, target = folder / PARTIAL_NAME, folder / _KERAS_ARCHIVES[0]
+    lock = filelock.FileLock(f"{part}.lock", timeout=0)
+    try:
+        with lock:
+            try:
+                resumed = _size(part) > 0
+                _fetch_whole(part, progress)
+                if resumed and not _is_official(part):  # the rest did not fit what an earlier call had left
+                    part.unlink()
+                    _fetch_whole(part, progress)
+                _verify(part)
+                os.replace(part, target)
+            finally:
+                with suppress(OSError):
+                    os.unlink(lock.lock_file)
+    except filelock.Timeout:
+        raise DatasetError("Another process is downloading CIFAR-10 already: wait for it.") from None
+    except (OSError, http.client.HTTPException) as error:
+        plain = isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError)
+        reason = error.reason if plain else error  # "HTTP Error 404: Not Found", "Connection refused"
+        arrived = _size(part) / 1e6
+        kept = f" {arrived:,.1f} MB have arrived and are kept: the next try goes on there." if arrived else ""
+        raise DatasetError(f"Can't fetch {ARCHIVE_URL}: {reason}.{kept}\n{THREE_WAYS}") from error
+    return target
+
+
+def _verify(part: Path) -> None:
+    """Delete what is not the official archive, and raise DatasetError."""
+    size = _size(part)
+    if _is_official(part):
+        return
+    found = f"{'over ' if size > ARCHIVE_BYTES else ''}{size:,} bytes, SHA-256 {_sha256(part)}"
+    part.unlink()
+    raise DatasetError(
+        f"{ARCHIVE_URL} sent something else than CIFAR-10: {found}; expected {ARCHIVE_BYTES:,} bytes, "
+        f"SHA-256 {ARCHIVE_SHA256}. Try again, or another network."
+    )
+
+
+def _download_folder() -> Path:
+    """The first of Keras's folders that can be written to."""
     folders = _keras_folders()
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix="cifar-10-", suffix=".tmp", dir=folder)
-            break
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
         except OSError:
             continue
-    else:
-        raise DatasetError(f"Can't write to {folders[0]}, Keras's download folder: set KERAS_HOME.")
-    part, target = Path(name), folder / _KERAS_ARCHIVES[0]
-    digest, done = hashlib.sha256(), 0
-    try:
-        with os.fdopen(handle, "wb") as file, urllib.request.urlopen(ARCHIVE_URL, timeout=30) as answer:
-            while chunk := answer.read(1 << 20):
-                done += len(chunk)
-                if done > ARCHIVE_BYTES:
-                    break
+    raise DatasetError(f"Can't write to {folders[0]}, Keras's download folder: set KERAS_HOME.")
+
+
+def _fetch_whole(part: Path, progress: Progress | None) -> None:
+    """Fill `part` to its end, asking again for the rest while each connection brings something."""
+    while True:
+        before = _size(part)
+        try:
+            _fetch(part, progress)
+            return
+        except urllib.error.HTTPError as error:
+            if error.code != 416 or not before:
+                raise
+            part.unlink()  # the server has less than we hold: begin anew
+        except (OSError, http.client.HTTPException):
+            if _size(part) <= before:
+                raise
+            time.sleep(RETRY_SECONDS)
+
+
+def _fetch(part: Path, progress: Progress | None) -> None:
+    """One connection: append to `part` what it lacks, or all of it from a server that sends no parts."""
+    start = _size(part)
+    if start >= ARCHIVE_BYTES:
+        return
+    request = urllib.request.Request(ARCHIVE_URL, headers={"Range": f"bytes={start}-"} if start else {})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        goes_on = answer.status == 206 and (answer.headers["Content-Range"] or "").startswith(f"bytes {start}-")
+        done = start if goes_on else 0
+        promised = answer.headers["Content-Length"]
+        end = done + int(promised) if promised and promised.isdigit() else None
+        with open(part, "ab" if goes_on else "wb") as file:
+            while done <= ARCHIVE_BYTES and (chunk := answer.read(1 << 18)):
                 file.write(chunk)
-                digest.update(chunk)
+                done += len(chunk)
                 if progress:
-                    progress(done, ARCHIVE_BYTES)
-        if done != ARCHIVE_BYTES or digest.hexdigest() != ARCHIVE_SHA256:
-            raise DatasetError(
-                f"{ARCHIVE_URL} sent something else than CIFAR-10: "
-                f"{'over ' if done > ARCHIVE_BYTES else ''}{done:,} bytes, SHA-256 {digest.hexdigest()}; "
-                f"expected {ARCHIVE_BYTES:,} bytes, SHA-256 {ARCHIVE_SHA256}. Try again, or another network."
-            )
-        os.replace(part, target)
-    except (OSError, http.client.HTTPException) as error:
-        plain = isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError)
-        reason = error.reason if plain else error  # "HTTP Error 404: Not Found", "Connection refused"
-        raise DatasetError(f"Can't fetch {ARCHIVE_URL}: {reason}.\n{THREE_WAYS}") from error
-    finally:
-        part.unlink(missing_ok=True)
-    return target
+                    progress(min(done, ARCHIVE_BYTES), ARCHIVE_BYTES)
+    if end and done < min(end, ARCHIVE_BYTES):  # urllib takes a connection that breaks here for a file's end
+        raise ConnectionError(f"the connection broke after {done:,} of {end:,} bytes")
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
+
+
+def _is_official(file: Path) -> bool:
+    return _size(file) == ARCHIVE_BYTES and _sha256(file) == ARCHIVE_SHA256
+
+
+def _sha256(file: Path) -> str:
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 # ---------------------------------------------------------------------------------------------- loading
@@ -300,8 +433,7 @@ def _content_key(source: Source) -> str:
     """SHA-256 over the layout and the content of all files."""
     digest = hashlib.sha256(f"{_CACHE_FORMAT} {source.kind}".encode())
     for file in source.files:
-        with open(file, "rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        found = _sha256(file)
         if source.sha256 and found != source.sha256:
             raise DatasetError(
                 f"{file}: SHA-256 {found}, expected {source.sha256}: truncated or not the official archive. "

@@ -17,8 +17,10 @@ from cifar_model.errors import DatasetError
 
 
 @click.command()
-@click.option("--data", "data_dir", metavar="DIR", help="CIFAR-10's folder or archive; default: CIFAR10_DIR.")
-@click.option("--download", is_flag=True, help="Fetch the official archive (170 MB) if Keras has not yet.")
+@click.option(
+    "--data", "data_dir", metavar="DIR", help="CIFAR-10's folder or archive, or mini; default: CIFAR10_DIR."
+)
+@click.option("--download", is_flag=True, help="Fetch the official archive (170 MB); goes on where a try broke off.")
 @click.option("--sheet", metavar="FILE.png", type=click.Path(path_type=Path), help="Draw some of each class.")
 @click.option("--per-class", default=10, show_default=True, type=click.IntRange(1, 100), help="… this many.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
@@ -26,7 +28,8 @@ def data(data_dir: str | None, download: bool, sheet: Path | None, per_class: in
     """Find CIFAR-10, check all of it, and count its pictures.
 
     DIR may hold the Hugging Face Parquet files, cifar-10-batches-py or -bin, or the .tar.gz of either.
-    Without it, CIFAR10_DIR is looked at, then what keras.datasets.cifar10 downloaded.
+    Without it, CIFAR10_DIR is looked at, then what keras.datasets.cifar10 downloaded. Where there is none of
+    these, and for DIR "mini", the distilled pictures that ship with the project are shown.
     """
     if sheet:
         from cifar_model import figures
@@ -36,16 +39,22 @@ def data(data_dir: str | None, download: bool, sheet: Path | None, per_class: in
         if data_dir or os.environ.get("CIFAR10_DIR"):
             raise click.UsageError("--download goes to Keras's cache: leave --data and CIFAR10_DIR out.")
         _download()
-    source = dataset.find_source(data_dir)
-    entry = dataset.cache_entry(source)
-    if not entry.exists():
-        click.echo("Reading and checking all pictures, once: some seconds …", err=True)
-    arrays = dict(zip(("train", "test"), dataset.load_cifar10(data_dir), strict=True))
+    source = dataset.find_source(data_dir, mini=True)
+    if source.kind == dataset.MINI:
+        from cifar_model.distill import read_mini
+
+        entry = None
+        arrays = dict(zip(("train", "validation"), read_mini(), strict=True))
+    else:
+        entry = dataset.cache_entry(source)
+        if not entry.exists():
+            click.echo("Reading and checking all pictures, once: some seconds …", err=True)
+        arrays = dict(zip(("train", "test"), dataset.load_cifar10(data_dir), strict=True))
     counts = {split: np.bincount(y, minlength=len(CLASS_NAMES)).tolist() for split, (_, y) in arrays.items()}
     if sheet:
         _draw(arrays["train"], per_class, sheet)
 
-    cached = entry if entry.exists() else None
+    cached = entry if entry and entry.exists() else None
     if as_json:
         answer = {
             "source": {"kind": source.kind, "title": source.title, "path": str(source.path)},
@@ -57,15 +66,22 @@ def data(data_dir: str | None, download: bool, sheet: Path | None, per_class: in
             per_name = dict(zip(CLASS_NAMES, numbers, strict=True))
             answer[split] = {"images": sum(numbers), "per_class": per_name}
         return click.echo(json.dumps(answer, indent=2))
-    click.echo(f"CIFAR-10: {source.title} in {source.path}")
+    if source.kind == dataset.MINI:
+        if not data_dir:
+            click.echo("CIFAR-10 is not on this machine. Training uses these instead:\n")
+        click.echo(dataset.describe_mini("seed-cnn") + "\n")
+    click.echo(f"{'Mini' if source.kind == dataset.MINI else 'CIFAR-10'}: {source.title} in {source.path}")
     for file in source.files:
         click.echo(f"  {file.name}  {file.stat().st_size:,} bytes")
-    click.echo(f"\n{'class':<12}{'train':>8}{'test':>8}")
-    for name, train, test in zip(CLASS_NAMES, counts["train"], counts["test"], strict=True):
-        click.echo(f"{name:<12}{train:>8,}{test:>8,}")
-    click.echo(f"{'all':<12}{sum(counts['train']):>8,}{sum(counts['test']):>8,}")
-    where = f"in {cached} ({_megabytes(cached)} MB, can be deleted)" if cached else "none could be written"
-    click.echo(f"\nDecoded cache: {where}")
+    click.echo(f"\n{'class':<12}" + "".join(f"{split:>12}" for split in counts))
+    for label, name in enumerate((*CLASS_NAMES, "all")):
+        numbers = [sum(n) if name == "all" else n[label] for n in counts.values()]
+        click.echo(f"{name:<12}" + "".join(f"{number:>12,}" for number in numbers))
+    if entry:
+        where = f"in {cached} ({_megabytes(cached)} MB, can be deleted)" if cached else "none could be written"
+        click.echo(f"\nDecoded cache: {where}")
+    elif not data_dir:
+        click.echo(f"\n{dataset.THREE_WAYS}")
     if sheet:
         click.echo(f"Contact sheet: {sheet}")
 
@@ -74,14 +90,29 @@ def _download() -> None:
     """Fetch the archive if Keras's cache lacks it: a bar in a terminal, plain lines elsewhere."""
     if dataset.keras_source():
         return click.echo("Keras has CIFAR-10 already.", err=True)
-    click.echo(f"Downloading {dataset.ARCHIVE_URL}", err=True)
+    part = dataset.partial_download()
+    kept = f", going on after {part.stat().st_size / 1e6:,.1f} MB" if part else ""
+    click.echo(f"Downloading {dataset.ARCHIVE_URL} ({dataset.ARCHIVE_BYTES / 1e6:,.0f} MB){kept}", err=True)
     with ExitStack() as stack:
         if sys.stderr.isatty():
             bar = stack.enter_context(click.progressbar(length=dataset.ARCHIVE_BYTES, file=sys.stderr))
             path = dataset.download(lambda done, total: bar.update(done - bar.pos))
         else:
-            path = dataset.download()
+            path = dataset.download(_every_tenth())
     click.echo(f"Verified and saved as {path}", err=True)
+
+
+def _every_tenth() -> dataset.Progress:
+    """Plain lines of progress: one each tenth of the way."""
+    shown = 0
+
+    def show(done: int, total: int) -> None:
+        nonlocal shown
+        if 10 * done // total > shown:
+            shown = 10 * done // total
+            click.echo(f"  {done / 1e6:,.0f} of {total / 1e6:,.0f} MB", err=True)
+
+    return show
 
 
 def _draw(train: dataset.Split, per_class: int, path: Path) -> None:
