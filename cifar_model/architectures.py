@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cifar_model.classes import CLASS_NAMES, IMAGE_SIZE
-from cifar_model.errors import SettingsError
+from cifar_model.errors import ModelError, SettingsError
 
 if TYPE_CHECKING:
     import keras
@@ -180,6 +180,31 @@ def single_view(network: "keras.Model") -> "keras.Model":
     if not network.name.endswith(MIRROR_SUFFIX):
         return network
     return network.get_layer(network.name.removesuffix(MIRROR_SUFFIX))
+
+
+def with_features(network: "keras.Model") -> "keras.Model":
+    """A network that also tells what its last decision rests on: answers [probabilities, features].
+
+    Features are the input of the last dense layer: float32 (n, d), of lab-net d = 256, of seed-cnn and custom the
+    units of their dense layer. Of `mirror_average` they are the mean of both views. Weights are shared, not copied.
+
+    Raises
+    ------
+    ModelError
+        The network has no dense layer, or one that takes no flat features.
+    """
+    from keras import Input, Model, layers, ops
+
+    inner = single_view(network)
+    dense = [layer for layer in inner.layers if isinstance(layer, layers.Dense)]
+    if not dense or len(dense[-1].input.shape) != 2:
+        raise ModelError(f"The network {network.name!r} has no dense layer at its end, so it has no features.")
+    both = Model(inner.inputs, [inner.output, ops.cast(dense[-1].input, "float32")], name=inner.name)
+    if inner is network:
+        return both
+    pixels = Input(network.input_shape[1:], name="pixels")
+    views = [both(pixels), both(ops.flip(pixels, axis=2))]
+    return Model(pixels, [layers.Average()(list(pair)) for pair in zip(*views, strict=True)], name=network.name)
 
 
 def layer_table(

@@ -10,15 +10,34 @@ from pathlib import Path
 
 import numpy as np
 
+from cifar_model.architectures import with_features
 from cifar_model.backend import import_keras
-from cifar_model.classes import CLASS_NAMES, IMAGE_SIZE
+from cifar_model.classes import IMAGE_SIZE
 from cifar_model.errors import ImageError, ModelError, SettingsError
 from cifar_model.images import load_image
 from cifar_model.metrics import scale_temperature
-from cifar_model.models import find_model, load_card, load_network
+from cifar_model.models import SCOPE_FILE, find_model, load_card, load_network
 
 DEFAULT_MODEL = "lab-net"
 BATCH_SIZE = 128  # beyond it nothing gets faster
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What `Classifier.examine` finds out about n pictures.
+
+    Attributes
+    ----------
+    probabilities : float32 (n, 10), as `Classifier.predict` answers them
+    sets : bool (n, 10), the classes that can't be ruled out at the level asked for; None where the card has no sets
+    scope : float32 (n,), higher = more like the ten classes; None where the model has no such score
+    in_scope : bool (n,), whether `scope` reaches its threshold; None with `scope`
+    """
+
+    probabilities: np.ndarray
+    sets: np.ndarray | None = None
+    scope: np.ndarray | None = None
+    in_scope: np.ndarray | None = None
 
 
 class Classifier:
@@ -47,11 +66,24 @@ class Classifier:
             self.card = load_card(self.path)
         except ModelError:  # a run under way has a network before it has a card
             self.card = {}
-        # An epoch's file shares the card of its run, whose temperature was fitted for another network.
-        fitted = calibrated and self.path.is_dir()
-        self.temperature = float(self.card.get("calibration", {}).get("temperature", 1.0)) if fitted else 1.0
+        # An epoch's file shares the card of its run, where all that was fitted belongs to another network.
+        fitted = self.card if self.path.is_dir() else {}
+        self._temperature = float(fitted.get("calibration", {}).get("temperature", 1.0))
+        self.temperature = self._temperature if calibrated else 1.0
+        self._sets: dict = fitted.get("sets", {})
+        self._scope = None
+        if self.path.is_dir() and (self.path / SCOPE_FILE).is_file():
+            from cifar_model.scope import Scope
+
+            self._scope = Scope.load(self.path / SCOPE_FILE)
         keras = import_keras()
-        self._answer = _compile(keras, load_network(self.path))
+        network = load_network(self.path)
+        try:
+            network = with_features(network)
+            self.has_features = True
+        except ModelError:  # somebody's own network, without a dense layer at its end
+            self.has_features = False
+        self._answer = _compile(keras, network)
 
     def predict(self, images: np.ndarray, *, batch_size: int = BATCH_SIZE) -> np.ndarray:
         """What the network believes about each picture.
@@ -72,6 +104,50 @@ class Classifier:
         ModelError
             The network answers numbers that are not finite.
         """
+        raw, _ = self._ask(images, batch_size)
+        return self._scaled(raw, self.temperature)
+
+    def features(self, images: np.ndarray, *, batch_size: int = BATCH_SIZE) -> np.ndarray:
+        """What the network's last layer decides upon: float32 (n, d), see `architectures.with_features`.
+
+        Takes and raises what `predict` does, and ModelError where the network has no dense layer at its end.
+        """
+        if not self.has_features:
+            raise ModelError(f"The model {self.name} has no dense layer at its end, so it has no features.")
+        return self._ask(images, batch_size)[1]
+
+    def examine(self, images: np.ndarray, *, level: int = 95, batch_size: int = BATCH_SIZE) -> Examination:
+        """All that can be said about each picture, in one pass of the network.
+
+        Parameters
+        ----------
+        images, batch_size : as for `predict`
+        level : 90, 95 or 99; the share of pictures whose set shall hold the truth (see `conformal`)
+
+        Raises
+        ------
+        SettingsError, ModelError
+            As `predict`; SettingsError also on another level.
+        """
+        raw, features = self._ask(images, batch_size)
+        sets = scope = in_scope = None
+        if self._sets:
+            from cifar_model.conformal import answer_sets, picture_draw
+
+            # Fitted with the temperature, so computed with it, whichever probabilities are shown.
+            fitted = self._scaled(raw, self._temperature)
+            sets = answer_sets(fitted, self._sets, level, u=picture_draw(images))
+        if self._scope is not None:
+            scope = self._scope.score(features, raw)
+            in_scope = scope >= self._scope.threshold
+        return Examination(self._scaled(raw, self.temperature), sets, scope, in_scope)
+
+    @staticmethod
+    def _scaled(raw: np.ndarray, temperature: float) -> np.ndarray:
+        return raw if temperature == 1 else scale_temperature(raw, temperature)
+
+    def _ask(self, images: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """The network's own softmax float32 (n, 10), and features float32 (n, d) where it has them."""
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE, 3):
             hint = " For one picture, give picture[None]." if images.ndim == 3 else ""
@@ -81,31 +157,36 @@ class Classifier:
             )
         if batch_size < 1:
             raise SettingsError(f"A batch holds at least 1 picture. Received: batch_size={batch_size}.")
-        probabilities = np.empty((len(images), len(CLASS_NAMES)), np.float32)
-        for start in range(0, len(images), batch_size):
-            part = slice(start, start + batch_size)
-            probabilities[part] = self._answer(images[part])
+        n = len(images)
+        if not n:  # a blank one tells the shapes: TensorFlow fails on an empty batch
+            images = np.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+        parts = [self._answer(images[start : start + batch_size]) for start in range(0, len(images), batch_size)]
+        probabilities, *features = (np.concatenate(outputs)[:n] for outputs in zip(*parts, strict=True))
         if not np.isfinite(probabilities).all():
             raise ModelError(
                 f"The model {self.name} answers numbers that are not finite: its training diverged. "
                 "Choose another model, or train it again with a lower learning rate."
             )
-        return probabilities if self.temperature == 1 else scale_temperature(probabilities, self.temperature)
+        return probabilities, features[0] if features else None
 
     def warm_up(self) -> None:
         """Answer one blank picture, so that the first real one need not wait for memory and kernels."""
         self.predict(np.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8))
 
 
-def _compile(keras, network) -> Callable[[np.ndarray], np.ndarray]:
-    """uint8 (n, 32, 32, 3) → float32 (n, 10), traced once for all n: `model.predict` costs 77 ms a call."""
+def _compile(keras, network) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """uint8 (n, 32, 32, 3) → the network's outputs, traced once for all n: `model.predict` costs 77 ms a call."""
+
+    def as_list(outputs) -> list[np.ndarray]:
+        return [np.asarray(output) for output in (outputs if isinstance(outputs, list | tuple) else [outputs])]
+
     if keras.backend.backend() != "tensorflow":
 
-        def answer(pixels: np.ndarray) -> np.ndarray:
+        def answer(pixels: np.ndarray) -> list[np.ndarray]:
             # JAX compiles for each batch size: powers of two keep those few.
             padding = (1 << (len(pixels) - 1).bit_length()) - len(pixels)
             padded = np.pad(pixels, ((0, padding), (0, 0), (0, 0), (0, 0)))
-            return np.asarray(network.predict_on_batch(padded))[: len(pixels)]
+            return [output[: len(pixels)] for output in as_list(network.predict_on_batch(padded))]
 
         return answer
 
@@ -114,7 +195,7 @@ def _compile(keras, network) -> Callable[[np.ndarray], np.ndarray]:
     spec = tf.TensorSpec((None, IMAGE_SIZE, IMAGE_SIZE, 3), tf.uint8)
     traced = tf.function(lambda pixels: network(pixels, training=False), input_signature=[spec])
     graph = traced.get_concrete_function()
-    return lambda pixels: graph(tf.constant(pixels)).numpy()
+    return lambda pixels: as_list(graph(tf.constant(pixels)))
 
 
 @dataclass(frozen=True)
