@@ -294,6 +294,117 @@ def confusion_chart(matrix: np.ndarray, *, title: str | None = None) -> alt.Laye
     return _finish(chart, description=f"Confusion matrix: {said}.", title=title, height=400, width=460)
 
 
+def reliability_chart(bins: np.ndarray, bins_before: np.ndarray | None = None) -> alt.LayerChart:
+    """How often answers are right, against how sure they are; on the diagonal percentages mean what they say.
+
+    bins, bins_before: float (k, 3) from `metrics.reliability_bins`, mean confidence 0 to 1, accuracy 0 to 1, number
+    of pictures; of the answers as they are given, and as they were before the temperature (None: without).
+    """
+    parts = [("without correction", bins_before), ("as answered", bins)]
+    rows = []
+    for name, part in parts:
+        if part is None:
+            continue
+        part = np.asarray(part, float)
+        if part.ndim != 2 or part.shape[1] != 3 or not len(part):
+            raise SettingsError(f"Reliability bins have the shape (k, 3), k at least 1. Received: {part.shape}.")
+        rows += [{"answers": name, "confidence": c, "accuracy": a, "count": n} for c, a, n in part]
+    data = pd.DataFrame(rows)
+    axis = alt.Axis(labelExpr="round(datum.value * 100)", values=[0, 0.2, 0.4, 0.6, 0.8, 1])
+    scale = alt.Scale(domain=[0, 1], nice=False)
+    x = alt.X("confidence:Q", title="How sure it was (%)", scale=scale, axis=axis)
+    y = alt.Y("accuracy:Q", title="How often it was right (%)", scale=scale, axis=axis)
+    perfect = (
+        alt.Chart(pd.DataFrame({"confidence": [0, 1], "accuracy": [0, 1]}))
+        .mark_line(color=NEUTRAL, strokeDash=[5, 4], strokeWidth=1.5)
+        .encode(x=x, y=y)
+    )
+    names = [name for name, part in parts if part is not None]
+    curves = (
+        alt.Chart(data)
+        .mark_line(point=alt.OverlayMarkDef(size=55), strokeWidth=2)
+        .encode(
+            x=x,
+            y=y,
+            color=alt.Color(
+                "answers:N",
+                scale=alt.Scale(domain=names, range=[NEUTRAL, TRAINING][-len(names) :]),
+                legend=alt.Legend(title=None, orient="top"),
+            ),
+            tooltip=[
+                alt.Tooltip("answers:N", title="Answers"),
+                alt.Tooltip("confidence:Q", title="How sure", format=".1%"),
+                alt.Tooltip("accuracy:Q", title="How often right", format=".1%"),
+                alt.Tooltip("count:Q", title="Pictures", format=",d"),
+            ],
+        )
+    )
+    last = data[data["answers"] == names[-1]]
+    gap = float((np.abs(last["confidence"] - last["accuracy"]) * last["count"]).sum() / last["count"].sum())
+    return _finish(
+        alt.layer(perfect, curves),
+        description=(
+            f"Reliability diagram: how often answers are right against how sure they are, in {len(last)} groups of "
+            f"pictures. The mean gap is {100 * gap:.1f} percentage points."
+        ),
+        title=None,
+        height=340,
+    )
+
+
+def scope_chart(edges: np.ndarray, test: np.ndarray, outside: np.ndarray, threshold: float) -> alt.LayerChart:
+    """Two histograms of the out-of-scope score: test pictures of the ten classes, and pictures that show nothing.
+
+    edges: float (k+1,), rising. test, outside: counts (k,), each drawn as shares of its sum. threshold: below it a
+    picture is called out of scope.
+    """
+    edges, counts = np.asarray(edges, float), [np.asarray(part, float) for part in (test, outside)]
+    if edges.ndim != 1 or len(edges) < 2 or any(part.shape != (len(edges) - 1,) for part in counts):
+        raise SettingsError(
+            f"A histogram has one edge more than bins. Received: {edges.shape} edges, "
+            f"{counts[0].shape} and {counts[1].shape} counts."
+        )
+    names = ("test pictures of the ten classes", "pictures that show nothing")
+    data = pd.concat(
+        [
+            pd.DataFrame({"from": edges[:-1], "to": edges[1:], "share": part / max(part.sum(), 1), "pictures": name})
+            for name, part in zip(names, counts, strict=True)
+        ]
+    )
+    x = alt.X("from:Q", title="Score: the further right, the more like the ten classes", scale=alt.Scale(zero=False))
+    bars = (
+        alt.Chart(data)
+        .mark_bar(opacity=0.55, binSpacing=0)
+        .encode(
+            x=x,
+            x2="to:Q",
+            y=alt.Y("share:Q", title="Share of its pictures", stack=None, axis=alt.Axis(format="%", tickCount=5)),
+            color=alt.Color(
+                "pictures:N",
+                scale=alt.Scale(domain=list(names), range=[TRAINING, VALIDATION]),
+                legend=alt.Legend(title=None, orient="top", labelLimit=300, columns=1),
+            ),
+            tooltip=[
+                alt.Tooltip("pictures:N", title="Pictures"),
+                alt.Tooltip("from:Q", title="Score from", format=".3g"),
+                alt.Tooltip("to:Q", title="to", format=".3g"),
+                alt.Tooltip("share:Q", title="Share", format=".1%"),
+            ],
+        )
+    )
+    rule = alt.Chart(pd.DataFrame({"from": [float(threshold)]})).mark_rule(color=NEUTRAL, strokeWidth=2.5)
+    caught = float(counts[1][edges[1:] <= threshold].sum() / max(counts[1].sum(), 1))
+    return _finish(
+        alt.layer(bars, rule.encode(x=x)),
+        description=(
+            "Two histograms of the out-of-scope score, with its threshold. About "
+            f"{percent(caught)} of the pictures that show nothing lie below it."
+        ),
+        title=None,
+        height=300,
+    )
+
+
 def save_chart(chart: alt.TopLevelMixin, path: str | os.PathLike, *, scale: float = 2.0) -> None:
     """Save a chart on white as .png, .svg or a self-contained .html page that needs no network.
 
