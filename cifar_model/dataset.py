@@ -152,6 +152,18 @@ def mini_source() -> Source | None:
     return Source(MINI, mini_dir(), files) if all(file.is_file() for file in files) else None
 
 
+def mini_counts() -> tuple[int, int]:
+    """How many distilled pictures there are to train and to validate with, by the size of their files; 0 where none."""
+    from PIL import Image
+
+    counts = []
+    source = mini_source()
+    for file in source.files if source else ():
+        with Image.open(file) as sheet:  # reads the head alone
+            counts.append(sheet.width * sheet.height // IMAGE_SIZE**2)
+    return tuple(counts) or (0, 0)
+
+
 def mini_score(network: str) -> tuple[float, int] | None:
     """What `network` scores on CIFAR-10's test images after learning from the distilled pictures alone.
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cifar_model.errors import SettingsError
 
@@ -56,6 +56,8 @@ class Recipe:
         Pixels: largest random translation; side of the square painted grey (DeVries & Taylor 2017).
     resolutions
         ``((until, size), …)``: picture side until that share of the steps (progressive resizing).
+    passes
+        How often an epoch goes through the training pictures, each time augmented anew.
     """
 
     epochs: int
@@ -69,6 +71,7 @@ class Recipe:
     shift: int = 2
     cutout: int = 0
     resolutions: tuple[tuple[float, int], ...] = ((1.0, 32),)
+    passes: int = 1
 
 
 _PLAIN = {
@@ -105,6 +108,21 @@ _TABLE = {
         ),
     },
 }
+# For the few hundred distilled pictures, where one pass takes a blink.
+_PLAIN_MINI = {
+    "seed": Recipe(15, 32, 1e-3, "adam", augment=False, schedule="constant", passes=10),
+    "quick": Recipe(16, 128, 3e-3, "adam", augment=True, warmup=0.05, shift=3, passes=10),
+    "full": Recipe(60, 128, 3e-3, "adam", augment=True, warmup=0.05, shift=3, passes=10),
+}
+_MINI_TABLE = {
+    "seed-cnn": _PLAIN_MINI,
+    "custom": _PLAIN_MINI,
+    "lab-net": {
+        "seed": Recipe(15, 32, 1e-3, "adam", augment=False, schedule="constant", passes=5),
+        "quick": replace(_TABLE["lab-net"]["quick"], epochs=8, passes=5),
+        "full": replace(_TABLE["lab-net"]["full"], epochs=40, batch_size=125, passes=10),
+    },
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +131,8 @@ class Settings:
 
     epochs, batch_size, learning_rate, optimizer and augment default to the recipe's own values (see
     `default_settings`). fraction is the share of the training part to use, validation the share of the
-    training images held out; start_from names a model of the same network whose weights to begin with; filters,
+    training images held out (not of the distilled pictures, ``data="mini"``, which have recipes and validation
+    pictures of their own); start_from names a model of the same network whose weights to begin with; filters,
     dropout and dense shape the ``custom`` network alone.
 
     Raises SettingsError on any value outside `LIMITS` or unknown name.
@@ -158,7 +177,7 @@ class Settings:
     @property
     def details(self) -> Recipe:
         """The recipe's own entries, the hidden ones included."""
-        return _TABLE[self.network][self.recipe]
+        return (_MINI_TABLE if self.data == "mini" else _TABLE)[self.network][self.recipe]
 
     def to_dict(self) -> dict:
         """Plain values for JSON."""
@@ -174,11 +193,13 @@ class Settings:
 
     def to_argv(self) -> list[str]:
         """The options of ``python -m cifar_model train`` that give these settings; defaults are left out."""
-        plain = Settings(network=self.network, recipe=self.recipe)
+        plain = Settings(network=self.network, recipe=self.recipe, data=self.data)
         argv = ["--network", self.network, "--recipe", self.recipe]
+        if self.data is not None:
+            argv += ["--data", self.data]
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name in ("network", "recipe") or value == getattr(plain, field.name):
+            if value == getattr(plain, field.name):
                 continue
             option = "--" + field.name.replace("_", "-")
             if field.name == "augment":
@@ -192,9 +213,9 @@ class Settings:
         return argv
 
 
-def default_settings(network: str = "lab-net", recipe: str = "quick") -> Settings:
-    """The recipe's own settings for that network. Raises SettingsError on an unknown name."""
-    return Settings(network=network, recipe=recipe)
+def default_settings(network: str = "lab-net", recipe: str = "quick", data: str | None = None) -> Settings:
+    """The recipe's own settings for that network and data. Raises SettingsError on an unknown name."""
+    return Settings(network=network, recipe=recipe, data=data)
 
 
 def schedule_factor(recipe: Recipe, progress: float) -> float:

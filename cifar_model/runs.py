@@ -23,6 +23,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .dataset import MINI, mini_counts
 from .errors import RunError, SettingsError
 from .models import read_history, runs_dir, write_json
 
@@ -265,7 +266,11 @@ def estimate_time(settings: Settings) -> Estimate:
         # Seconds an image on two cores: a fixed part, and three passes at 5e10 multiply-adds/s a core.
         seconds = 4e-4 + 3 * multiply_adds(settings.network, **shape) / 1e11
         speed = (os.cpu_count() or 2) / 2 / seconds
-    images = 50_000 * ((1 - settings.validation) * settings.fraction + settings.validation / 3)
+    if settings.data == MINI:
+        train, held_out = mini_counts()
+    else:
+        train, held_out = 50_000 * (1 - settings.validation), 50_000 * settings.validation
+    images = settings.details.passes * train * settings.fraction + held_out / 3
     startup = 15
     return Estimate(startup + settings.epochs * images / speed, measured)
 

@@ -20,15 +20,17 @@ from cifar_model import metrics
 from cifar_model.architectures import build_network, mirror_average, set_whitening, single_view
 from cifar_model.backend import import_keras
 from cifar_model.classes import CLASS_NAMES, IMAGE_SIZE
-from cifar_model.dataset import find_source, load_cifar10
+from cifar_model.dataset import MINI, find_source, load_cifar10, mini_score
 from cifar_model.errors import LabError, RunError, SettingsError
 from cifar_model.files import replacing
+from cifar_model.images import load_image
 from cifar_model.models import (
     CARD_FILE,
     EPOCHS_FOLDER,
     HISTORY_COLUMNS,
     HISTORY_FILE,
     MODEL_FILE,
+    assets_dir,
     find_model,
     load_card,
     load_network,
@@ -356,7 +358,7 @@ def train(
     run_path : directory of the run; made where it is missing
     resume : go on from its last finished epoch
     command : what a person types to repeat this run, for the card
-    report : called with ("progress" | "epoch" | "download" | "note", record) as things become known
+    report : called with ("progress" | "epoch" | "note", record) as things become known
     callbacks : further Keras callbacks; they see epochs and batches as in ``fit``
     ahead : names the runs to wait for; asked until it answers none (state ``queued`` meanwhile)
 
@@ -473,22 +475,42 @@ class _Run:
 
     def _load_data(self) -> None:
         settings = self.settings
-        (images, labels), self.test = load_cifar10(settings.data, allow_download=True, progress=self._download)
-        self.source = find_source(settings.data)
-        train, held_out = split_indices(len(images), settings.validation, settings.fraction)
+        # The distilled pictures only where the settings say so: a resumed run never changes its data unseen.
+        self.source = find_source(settings.data, mini=settings.data == MINI)
+        if self.source.kind == MINI:
+            labels = self._load_mini()
+        else:
+            labels = self._load_cifar10()
+        with replacing(self.directory.path / "guesses.npz") as temporary:
+            np.savez(temporary, images=self.shown, labels=labels)
+        self.train_count = len(self.images)
+        passes = self.recipe.passes
+        self.images, self.labels = np.tile(self.images, (passes, 1, 1, 1)), np.tile(self.labels, passes)
+        self.steps = len(self.images) // min(settings.batch_size, len(self.images))
+        self.total_steps = self.steps * settings.epochs
+
+    def _load_cifar10(self) -> np.ndarray:
+        """Training, held-out and test pictures; returns the labels of the eight that are shown."""
+        (images, labels), self.test = load_cifar10(self.settings.data)
+        train, held_out = split_indices(len(images), self.settings.validation, self.settings.fraction)
         self.images, self.labels = np.asarray(images[np.sort(train)]), labels[np.sort(train)]
         self.held_images, self.held_labels = images[np.sort(held_out)], labels[np.sort(held_out)]
-        batch = min(settings.batch_size, len(self.images))
-        self.steps = len(self.images) // batch
-        self.total_steps = self.steps * settings.epochs
         # The first test picture of each of the first eight classes: fixed, so that runs compare.
         shown = [int(np.flatnonzero(self.test[1] == label)[0]) for label in np.unique(self.test[1])[:8]]
         self.shown = np.asarray(self.test[0][shown])
-        with replacing(self.directory.path / "guesses.npz") as temporary:
-            np.savez(temporary, images=self.shown, labels=self.test[1][shown])
+        return self.test[1][shown]
 
-    def _download(self, done: int, total: int) -> None:
-        self.report("download", {"done": done, "total": total})
+    def _load_mini(self) -> np.ndarray:
+        """The distilled pictures, which have no test part; shown are sample photographs, for those are real."""
+        from cifar_model.distill import read_mini
+
+        (images, labels), (self.held_images, self.held_labels) = read_mini()
+        order = np.random.default_rng(SPLIT_SEED).permutation(len(images))
+        kept = np.sort(order[: max(1, round(len(images) * self.settings.fraction))])
+        self.images, self.labels = images[kept], labels[kept]
+        self.test = None
+        self.shown = np.stack([load_image(assets_dir() / "samples" / f"{name}.webp") for name in CLASS_NAMES[:8]])
+        return np.arange(8)
 
     def _build(self) -> None:
         import keras
@@ -690,6 +712,8 @@ class _Run:
         if not self.best_epoch:
             # Stopped within the first epoch: what it has learned so far is its best.
             self._keep(0, self._accuracy(self.network, self.held_images, self.held_labels))
+        if self.test is None:
+            return self._finish_without_test(epoch)
         self.report("note", {"message": "Scoring the best network on the test set."})
         network = load_network(self.directory.path / MODEL_FILE)
         stopped = self.control.stopping and epoch < self.settings.epochs
@@ -716,6 +740,16 @@ class _Run:
         self.directory.set_status("stopped" if stopped else "finished", message)
         return card
 
+    def _finish_without_test(self, epoch: int) -> dict:
+        """After the distilled pictures: synthetic ones say nothing of how sure a network may be of real ones."""
+        card = self._write_card({"validation_accuracy": self.best_accuracy})
+        message = f"{100 * self.best_accuracy:.1f} % right of the synthetic validation pictures (epoch {self.best_epoch})."
+        if score := mini_score(self.settings.network):
+            message += f" Of real photographs such a network knows about {100 * score[0]:.0f} %."
+        stopped = self.control.stopping and epoch < self.settings.epochs
+        self.directory.set_status("stopped" if stopped else "finished", message)
+        return card
+
     def _accuracy(self, network, images, labels) -> float:
         return float(metrics.accuracy_score(labels, self._predict(network, images).argmax(1)))
 
@@ -734,9 +768,9 @@ class _Run:
             "parameters": self.network.count_params(),
             "data": {
                 "source": self.source.title,
-                "train": len(self.images),
+                "train": self.train_count,
                 "validation": len(self.held_images),
-                "test": len(self.test[0]),
+                "test": len(self.test[0]) if self.test else 0,
             },
             "scores": scores,
             "calibration": calibration or {},

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from cifar_model import runs
+from cifar_model.dataset import MINI, describe_mini, find_source
 from cifar_model.errors import RunError, SettingsError
 from cifar_model.models import read_json
 from cifar_model.recipes import LIMITS, NETWORKS, OPTIMIZERS, PRECISIONS, RECIPES, Settings
@@ -45,7 +46,12 @@ def _filters(context, parameter, value):
 @click.option("--filters", callback=_filters, help="custom network: filters of each block, like 32,64,64.")
 @click.option("--dropout", type=float, help=f"custom network: dropout rate, {_limits('dropout')}.")
 @click.option("--dense", type=int, help=f"custom network: units of the dense layer, {_limits('dense')}.")
-@click.option("--data", help="Directory or archive with CIFAR-10 [default: CIFAR10_DIR, else Keras's cache].")
+@click.option(
+    "--data",
+    metavar="DIR",
+    help="Directory or archive with CIFAR-10, or mini: the distilled pictures that ship with the project "
+    "[default: CIFAR10_DIR, else Keras's cache, else mini].",
+)
 @click.option("--start-from", metavar="MODEL", help="Begin with this model's weights: a model, a run or RUN@EPOCH.")
 @click.option("--run", "name", help="Name of the run [default: a free one, like lab-net-quick-1].")
 @click.option("--resume", metavar="NAME", help="Go on with a run that was stopped, failed or killed.")
@@ -64,6 +70,10 @@ def train(name, resume, queue, **options):
         stored = read_json(path / "settings.json")
         settings, command = Settings.from_dict(stored.get("settings", {})), stored.get("command", "")
     else:
+        if not given.get("data") and find_source(mini=True).kind == MINI:
+            given["data"] = MINI
+            click.echo("CIFAR-10 is not on this machine: learning from the distilled pictures instead.")
+            click.echo("All of CIFAR-10 is one command away: python -m cifar_model data --download\n")
         settings = Settings(**given)
         name = runs.check_name(name) if name else runs.new_name(settings)
         path = _unused(name)
@@ -76,6 +86,8 @@ def train(name, resume, queue, **options):
         names = [run.name for run in runs.ahead_of(name)]
         return names if len(names) >= runs.max_runs() else []
 
+    if settings.data == MINI:
+        click.echo(describe_mini(settings.network))
     with _Display() as display:
         display("note", {"message": f"Run {name}, in {path}"})
         card = train_run(
@@ -87,11 +99,20 @@ def train(name, resume, queue, **options):
             ahead=ahead if queue else list,
         )
     if card:
-        scores = card["scores"]
-        click.echo(
-            f"Test accuracy {100 * scores['test_accuracy']:.2f} %, loss {scores['test_loss']:.4f}, on "
-            f"{card['data']['test']:,} images. Ask it: python -m cifar_model classify --model {name} PICTURES"
-        )
+        click.echo(_outcome(card))
+        click.echo(f"Ask it: python -m cifar_model classify --model {name} PICTURES")
+
+
+def _outcome(card: dict) -> str:
+    """The score that a run ended with, in words."""
+    scores = card["scores"]
+    if "test_accuracy" in scores:
+        score = f"Test accuracy {100 * scores['test_accuracy']:.2f} %, loss {scores['test_loss']:.4f}"
+        return f"{score}, on {card['data']['test']:,} images."
+    return (
+        f"Validation accuracy {100 * scores['validation_accuracy']:.2f} %, on synthetic pictures. Where CIFAR-10 is at "
+        f"hand, score it on real ones: python -m cifar_model evaluate --model {card['name']}"
+    )
 
 
 def _unused(name: str) -> Path:
@@ -137,8 +158,6 @@ class _Display:
     def __call__(self, kind: str, record: dict) -> None:
         if kind == "progress":
             self._progress(record)
-        elif kind == "download":
-            self._download(record)
         elif kind == "epoch":
             self._say(
                 "epoch {epoch}: loss {loss:.4f}, accuracy {accuracy:.4f}, validation loss {val_loss:.4f}, "
@@ -154,11 +173,6 @@ class _Display:
         else:
             click.echo(line)
             sys.stdout.flush()
-
-    def _download(self, record: dict) -> None:
-        if record["done"] == record["total"] or time.monotonic() - self.last_line >= LINE_SECONDS:
-            self.last_line = time.monotonic()
-            self._say(f"Downloading CIFAR-10: {record['done'] / 1e6:,.0f} of {record['total'] / 1e6:,.0f} MB")
 
     def _progress(self, record: dict) -> None:
         if self.bar:
