@@ -743,7 +743,7 @@ class _Run:
     def _finish_without_test(self, epoch: int) -> dict:
         """After the distilled pictures: synthetic ones say nothing of how sure a network may be of real ones."""
         card = self._write_card({"validation_accuracy": self.best_accuracy})
-        message = f"{100 * self.best_accuracy:.1f} % right of the synthetic validation pictures (epoch {self.best_epoch})."
+        message = f"{100 * self.best_accuracy:.1f} % of the synthetic validation pictures, epoch {self.best_epoch}."
         if score := mini_score(self.settings.network):
             message += f" Of real photographs such a network knows about {100 * score[0]:.0f} %."
         stopped = self.control.stopping and epoch < self.settings.epochs

@@ -70,11 +70,11 @@ def train(name, resume, queue, **options):
         stored = read_json(path / "settings.json")
         settings, command = Settings.from_dict(stored.get("settings", {})), stored.get("command", "")
     else:
-        if not given.get("data") and find_source(mini=True).kind == MINI:
-            given["data"] = MINI
+        settings = Settings(**given)
+        if settings.data is None and find_source(mini=True).kind == MINI:
+            settings = Settings(**given, data=MINI)
             click.echo("CIFAR-10 is not on this machine: learning from the distilled pictures instead.")
             click.echo("All of CIFAR-10 is one command away: python -m cifar_model data --download\n")
-        settings = Settings(**given)
         name = runs.check_name(name) if name else runs.new_name(settings)
         path = _unused(name)
         command = shlex.join(["python", "-m", "cifar_model", "train", *settings.to_argv(), "--run", name])
