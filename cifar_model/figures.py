@@ -365,12 +365,11 @@ def scope_chart(edges: np.ndarray, test: np.ndarray, outside: np.ndarray, thresh
             f"{counts[0].shape} and {counts[1].shape} counts."
         )
     names = ("test pictures of the ten classes", "pictures that show nothing")
-    data = pd.concat(
-        [
-            pd.DataFrame({"from": edges[:-1], "to": edges[1:], "share": part / max(part.sum(), 1), "pictures": name})
-            for name, part in zip(names, counts, strict=True)
-        ]
-    )
+    parts = [
+        pd.DataFrame({"from": edges[:-1], "to": edges[1:], "share": part / max(part.sum(), 1), "pictures": name})
+        for name, part in zip(names, counts, strict=True)
+    ]
+    data = pd.concat(parts).assign(floor=0)
     x = alt.X("from:Q", title="Score: the further right, the more like the ten classes", scale=alt.Scale(zero=False))
     bars = (
         alt.Chart(data)
@@ -378,6 +377,7 @@ def scope_chart(edges: np.ndarray, test: np.ndarray, outside: np.ndarray, thresh
         .encode(
             x=x,
             x2="to:Q",
+            y2="floor:Q",
             y=alt.Y("share:Q", title="Share of its pictures", stack=None, axis=alt.Axis(format="%", tickCount=5)),
             color=alt.Color(
                 "pictures:N",

@@ -41,7 +41,7 @@ function fill(tile, item) {
     picture.src = item.src;
     picture.alt = item.alt;
     tile.title = item.alt;
-    if (item.whole) picture.className = "whole";
+    picture.className = item.exact ? "exact" : item.whole ? "whole" : "";
   } else {
     picture = element("span", "blank", item.failed ? "can't be read" : "…");
   }
