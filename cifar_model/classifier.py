@@ -51,7 +51,8 @@ class Classifier:
 
     Attributes
     ----------
-    name : str; path : Path; card : dict, empty for a network without one; temperature : float, 1 where none applies
+    name : str; path : Path; card : dict, empty for a network without one; temperature : float, 1 where none applies;
+        network : keras.Model as it was saved
 
     Raises
     ------
@@ -77,13 +78,14 @@ class Classifier:
 
             self._scope = Scope.load(self.path / SCOPE_FILE)
         keras = import_keras()
-        network = load_network(self.path)
+        self.network = network = load_network(self.path)
         try:
             network = with_features(network)
             self.has_features = True
         except ModelError:  # somebody's own network, without a dense layer at its end
             self.has_features = False
         self._answer = _compile(keras, network)
+        self._explainer = None  # made when first asked for
 
     def predict(self, images: np.ndarray, *, batch_size: int = BATCH_SIZE) -> np.ndarray:
         """What the network believes about each picture.
@@ -168,6 +170,14 @@ class Classifier:
                 "Choose another model, or train it again with a lower learning rate."
             )
         return probabilities, features[0] if features else None
+
+    def explain(self, images: np.ndarray, classes: np.ndarray, *, method: str | None = None) -> np.ndarray:
+        """Where in each picture the evidence for a class lies: float32 (n, 32, 32), 0–1; see `explain.Explainer`."""
+        if self._explainer is None:
+            from cifar_model.explain import Explainer
+
+            self._explainer = Explainer(self.network)
+        return self._explainer.explain(images, classes, method=method)
 
     def warm_up(self) -> None:
         """Answer one blank picture, so that the first real one need not wait for memory and kernels."""
