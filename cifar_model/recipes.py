@@ -108,19 +108,19 @@ _TABLE = {
         ),
     },
 }
-# For the few hundred distilled pictures, where one pass takes a blink.
+# For the thousand distilled pictures, where one pass takes a blink: an epoch here is several.
 _PLAIN_MINI = {
-    "seed": Recipe(15, 32, 1e-3, "adam", augment=False, schedule="constant", passes=10),
-    "quick": Recipe(16, 128, 3e-3, "adam", augment=True, warmup=0.05, shift=3, passes=10),
-    "full": Recipe(60, 128, 3e-3, "adam", augment=True, warmup=0.05, shift=3, passes=10),
+    "seed": Recipe(15, 32, 1e-3, "adam", augment=False, schedule="constant", passes=5),
+    "quick": Recipe(20, 125, 3e-3, "adam", augment=True, shift=3, passes=5),
+    "full": Recipe(60, 125, 3e-3, "adam", augment=True, shift=3, passes=5),
 }
 _MINI_TABLE = {
     "seed-cnn": _PLAIN_MINI,
     "custom": _PLAIN_MINI,
     "lab-net": {
-        "seed": Recipe(15, 32, 1e-3, "adam", augment=False, schedule="constant", passes=5),
-        "quick": replace(_TABLE["lab-net"]["quick"], epochs=8, passes=5),
-        "full": replace(_TABLE["lab-net"]["full"], epochs=40, batch_size=125, passes=10),
+        "seed": Recipe(15, 32, 1e-3, "adam", augment=False, schedule="constant", passes=2),
+        "quick": replace(_TABLE["lab-net"]["quick"], epochs=10, passes=2),
+        "full": replace(_TABLE["lab-net"]["full"], batch_size=125, passes=2),
     },
 }
 

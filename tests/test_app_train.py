@@ -14,7 +14,7 @@ from cifar_model.architectures import count_parameters
 from cifar_model.errors import DatasetError, RunError
 from cifar_model.models import HISTORY_COLUMNS
 from cifar_model.recipes import default_settings
-from cifar_model.ui.training_form import the_download
+from cifar_model.ui.training_data import the_download
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import streamlit as st
 
 from cifar_model import models, runs
 from cifar_model.classes import CLASS_NAMES, IMAGE_SIZE
+from cifar_model.dataset import MINI, TEST_SET, mini_score
 from cifar_model.errors import LabError
 from cifar_model.images import encode_png
 from cifar_model.recipes import LIMITS
@@ -28,6 +29,8 @@ MAX_POINTS = 300  # of the running curve: more can't be told apart
 SERIES = {"running": "#8FA3B5", "training": "#0072B2", "validation": "#D55E00"}
 WITHIN, TRAINING, VALIDATION = SERIES
 EXPLAIN = {
+    "pictures": "CIFAR-10: 50,000 photographs to learn from. Distilled: a few hundred synthetic pictures that ship "
+    "with this project, learnt within a minute.",
     "network": "The shape of the function that is learned: its layers and their sizes.",
     "recipe": "A named set of settings to start from; each can be changed below.",
     "epochs": "One epoch is one pass over all training pictures.",
@@ -46,6 +49,8 @@ EXPLAIN = {
     "loss": "How surprised the network is by the right answers: lower is better, 2.3 is guessing.",
     "training": "Share of right answers on the pictures that it learns from, since the epoch began.",
     "validation": "Share of right answers on pictures held out from training, which it has never seen.",
+    "mini_validation": "Share of right answers on synthetic pictures that were made apart. It says how well such "
+    "pictures are learnt, not how well photographs are recognised.",
     "test": "Share of right answers on the 10,000 test pictures, scored once, at the end.",
     "speed": "Training pictures a second.",
 }
@@ -134,8 +139,18 @@ def run_panel(run: runs.RunInfo) -> None:
             _controls(run)
         if run.state in ("failed", "interrupted"):
             st.error(fenced(run.message or "No reason was left behind."), icon=":material/error:")
+        if run.settings.get("data") == MINI:
+            st.caption(_of_mini(run.settings.get("network", "")))
         st.fragment(_live, run_every=LIVE_SECONDS if run.is_live else None)(run.name, run.state, run.has_model)
         _results(run)
+
+
+def _of_mini(network: str) -> str:
+    """What to know of a run on the distilled pictures."""
+    line = ":material/science: Learns from **distilled pictures**; those for validation are synthetic too."
+    if score := mini_score(network):
+        line += f" Of the {TEST_SET}, {network} trained so knows {100 * score[0]:.0f} %."
+    return line
 
 
 def fenced(message: str) -> str:
@@ -227,7 +242,9 @@ def _live(name: str, state: str, had_model: bool) -> None:
         loss = f"loss {now['loss']:.3f}" if now else "loss –"
         _number("Training", _percent(now.get("accuracy")), "training", loss)
         loss = f"loss {last['val_loss']:.3f}" if len(last) else "loss –"
-        _number("Validation", _percent(last.get("val_accuracy")), "validation", loss)
+        mini = run.settings.get("data") == MINI
+        explained = "mini_validation" if mini else "validation"
+        _number("Validation, synthetic" if mini else "Validation", _percent(last.get("val_accuracy")), explained, loss)
         speed, rate = now.get("images_per_second"), now.get("learning_rate")
         _number("Images a second", f"{speed:,.0f}" if speed else "–", "speed", run.settings.get("network", "–"))
         _number("Learning rate", f"{rate:.3g}" if rate else "–", "learning_rate", run.settings.get("optimizer", "–"))
@@ -360,9 +377,10 @@ def _picture(pixels: bytes) -> bytes:
 
 
 def _guesses(run: runs.RunInfo) -> None:
-    """Eight fixed test pictures with the network's present answers."""
+    """Eight fixed test pictures, or sample photographs, with the network's present answers."""
+    mini = run.settings.get("data") == MINI
     st.markdown(
-        "**What it thinks of eight pictures that it never trains on**",
+        f"**What it thinks of eight {'real photographs' if mini else 'pictures'} that it never trains on**",
         help="The most probable class by its softmax output: ten shares that sum to 100 %.",
     )
     guesses = runs.read_guesses(run.path)
@@ -374,7 +392,8 @@ def _guesses(run: runs.RunInfo) -> None:
                     st.markdown("…  \n:small[…]  \n:small[…]")
                     continue
                 truth = CLASS_NAMES[int(guesses.labels[number])]
-                st.image(_picture(guesses.images[number].tobytes()), width="stretch", alt=f"A test picture: {truth}")
+                alt = f"A {'photograph' if mini else 'test picture'}: {truth}"
+                st.image(_picture(guesses.images[number].tobytes()), width="stretch", alt=alt)
                 if guesses.probabilities is None:
                     st.markdown(f"…  \n:small[…]  \n:small[it is: {truth}]")
                     continue

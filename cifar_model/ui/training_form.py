@@ -1,112 +1,28 @@
-"""The Train page's form: the way to the data, the settings of a new run, the button that starts it."""
+"""The Train page's form: the settings of a new run and the button that starts it."""
 
 from __future__ import annotations
 
 import math
-import os
-import threading
 import time
 from typing import Any
 
 import streamlit as st
 
-from cifar_model import dataset, runs
+from cifar_model import runs
 from cifar_model.architectures import count_parameters
+from cifar_model.dataset import MINI, describe_mini
 from cifar_model.errors import LabError
 from cifar_model.recipes import LIMITS, NETWORKS, OPTIMIZERS, RECIPES, Settings, default_settings
 from cifar_model.ui.components import guarded
-from cifar_model.ui.training import EXPLAIN, IDLE_SECONDS, LIVE_SECONDS, STATES, duration, fenced, show
+from cifar_model.ui.training import EXPLAIN, STATES, duration, show
+from cifar_model.ui.training_data import TITLES, Choices
 
 DOUBLE_CLICK_SECONDS = 2.0  # a second click within this time is the same wish
 
 
-class Download:
-    """One download of CIFAR-10 for all sessions, in a thread that no page's end stops."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.running = False
-        self.done = self.total = 0
-        self.error = ""
-
-    def start(self) -> None:
-        """Begin, unless it runs already."""
-        with self._lock:
-            if self.running:
-                return
-            self.running, self.error, self.done, self.total = True, "", 0, 0
-        threading.Thread(target=self._work, daemon=True).start()
-
-    def _work(self) -> None:
-        def note(done: int, total: int) -> None:
-            self.done, self.total = done, total
-
-        try:
-            dataset.download(note)
-        except LabError as error:
-            self.error = str(error)
-        except Exception as error:  # shown, or the page would wait for ever
-            self.error = f"The download failed: {error}"
-        finally:
-            self.running = False
-
-
-@st.cache_resource(show_spinner=False)
-def the_download() -> Download:
-    """The one download of this server."""
-    return Download()
-
-
-def data_section() -> bool:
-    """Say so and offer the download if CIFAR-10 isn't on this machine; return whether it is."""
-    try:
-        dataset.find_source()
-        return True
-    except LabError as error:
-        problem = error
-    with st.container(border=True):
-        st.subheader("First, the pictures", anchor=False)
-        if os.environ.get("CIFAR10_DIR"):  # a download would not be looked at
-            st.error(fenced(str(problem)), icon=":material/folder_off:")
-            st.markdown("Correct the setting `CIFAR10_DIR`, or remove it, and start the app again.")
-            return False
-        st.markdown(
-            "Training needs CIFAR-10, 60,000 small pictures in ten classes, and it isn't here yet. Fetch "
-            "it once from its home at the University of Toronto (163 MB), or set `CIFAR10_DIR` to a folder "
-            "that holds it and start the app again."
-        )
-        job = the_download()
-        st.fragment(_download_progress, run_every=LIVE_SECONDS if job.running else IDLE_SECONDS)(job.running)
-    return False
-
-
-@guarded()
-def _download_progress(was_running: bool) -> None:
-    job = the_download()
-    if job.running != was_running or dataset.is_available():  # another visitor may have begun, or ended it
-        st.rerun()
-    if job.running:
-        share = job.done / job.total if job.total else 0.0
-        text = f"{job.done / 1e6:,.0f} of {job.total / 1e6:,.0f} MB" if job.total else "Asking for the pictures …"
-        st.progress(min(1.0, share), text=text)
-        return
-    if job.error:
-        st.error(fenced(job.error), icon=":material/cloud_off:")
-        st.markdown(
-            "Without network: copy `cifar-10-python.tar.gz`, or a folder with CIFAR-10, from another "
-            "machine, and set `CIFAR10_DIR` to it."
-        )
-    if st.button("Try again" if job.error else "Download CIFAR-10", icon=":material/download:", type="primary"):
-        job.start()
-        st.rerun()
-
-
-# The form
-
-
-def run_form(has_data: bool) -> None:
+def run_form(choices: Choices) -> None:
     """The settings of a new run, how long it may take, and the button that starts it."""
-    st.fragment(_run_form)(has_data)
+    st.fragment(_run_form)(choices)
 
 
 def _keep(field: str) -> dict[str, str]:
@@ -121,12 +37,20 @@ def _number(field: str, label: str, value: float, *, of: str = "", **options: An
 
 
 @guarded()
-def _run_form(has_data: bool) -> None:
+def _run_form(choices: Choices) -> None:
+    pictures = choices.shown[0]
+    if len(choices.shown) > 1:
+        pictures = st.segmented_control(
+            "Pictures to learn from", list(choices.shown), default=pictures, format_func=TITLES.get, required=True,
+            help=EXPLAIN["pictures"], **_keep("pictures"),
+        )  # fmt: skip
+    data = MINI if pictures == MINI else None
     left, right = st.columns(2)
     with left:
+        default = "seed-cnn" if choices.shown == (MINI,) else "lab-net"  # a few hundred pictures suit the smaller
         names = {"seed-cnn": "seed-cnn", "lab-net": "lab-net", "custom": "Your own"}
         network = st.segmented_control(
-            "Network", list(NETWORKS), default="lab-net", format_func=names.get, required=True,
+            "Network", list(NETWORKS), default=default, format_func=names.get, required=True,
             help=EXPLAIN["network"], width="stretch", **_keep("network"),
         )  # fmt: skip
         st.caption(NETWORKS[network])
@@ -136,7 +60,9 @@ def _run_form(has_data: bool) -> None:
             width="stretch", **_keep("recipe"),
         )  # fmt: skip
         st.caption(RECIPES[recipe])
-    start, of = default_settings(network, recipe), f"_{network}_{recipe}"
+    start, of = default_settings(network, recipe, data), f"_{network}_{recipe}{'_mini' if data else ''}"
+    if data and len(choices.shown) > 1:
+        st.info(describe_mini(network), icon=":material/science:")
     shape = _editor(start) if network == "custom" else {}
     with st.grid(4, min_column_width=170, vertical_alignment="bottom"):
         epochs = _number("epochs", "Epochs", start.epochs, of=of)
@@ -161,7 +87,7 @@ def _run_form(has_data: bool) -> None:
     try:
         settings = Settings(
             network=network, recipe=recipe, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
-            optimizer=optimizer, augment=augment, fraction=fraction / 100, seed=seed, **shape,
+            optimizer=optimizer, augment=augment, fraction=fraction / 100, seed=seed, data=data, **shape,
         )  # fmt: skip
         estimate = runs.estimate_time(settings)
         parameters = count_parameters(network, **shape)
@@ -176,7 +102,7 @@ def _run_form(has_data: bool) -> None:
             return
     sure = "as the last run of this network here" if estimate.measured else "a rough guess, as none ran here yet"
     st.markdown(f"**{parameters:,}** parameters · about **{duration(estimate.seconds)}** ({sure})")
-    _start_button(settings, name.strip() or None, has_data)
+    _start_button(settings, name.strip() or None, pictures in choices.ready)
     with st.expander("The command that runs", icon=":material/terminal:"):
         shown = name.strip() or _suggested(network, recipe)
         st.code(
@@ -217,7 +143,7 @@ def _editor(start: Settings) -> dict[str, Any]:
     return shape
 
 
-def _start_button(settings: Settings, name: str | None, has_data: bool) -> None:
+def _start_button(settings: Settings, name: str | None, ready: bool) -> None:
     ahead = runs.live_runs()
     busy = len(ahead) >= runs.max_runs()
     if busy:
@@ -227,7 +153,7 @@ def _start_button(settings: Settings, name: str | None, has_data: bool) -> None:
             icon=":material/hourglass_empty:",
         )
     label = "Queue this run" if busy else "Start training"
-    if not st.button(label, type="primary", icon=":material/play_arrow:", disabled=not has_data, key="train_start"):
+    if not st.button(label, type="primary", icon=":material/play_arrow:", disabled=not ready, key="train_start"):
         return
     if time.monotonic() - st.session_state.get("train_started", -math.inf) < DOUBLE_CLICK_SECONDS:
         return

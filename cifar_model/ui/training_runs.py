@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from cifar_model import models, runs
+from cifar_model.dataset import MINI
 from cifar_model.errors import LabError
 from cifar_model.ui.components import guarded
 from cifar_model.ui.training import CHART_HEIGHT, EXPLAIN, IDLE_SECONDS, STATES, ask, duration, show, stop_dialog
@@ -73,6 +74,7 @@ def _table_row(run: runs.RunInfo) -> dict[str, Any]:
         "State": STATES[run.state][0],
         "Network": settings.get("network", ""),
         "Recipe": settings.get("recipe", ""),
+        "Pictures": "distilled" if settings.get("data") == MINI else "CIFAR-10",
         "Epochs": f"{len(history)} of {settings.get('epochs', '?')}",
         "Validation": history["val_accuracy"].max() if len(history) else None,
         "Test": scores.get("test_accuracy"),
