@@ -217,6 +217,13 @@ class Report:
         return ScopeReport(edges, test, outside, threshold, alarms, method, fitted_on, probes)
 
     @cached_property
+    def explanation(self) -> dict[str, float] | None:
+        """How faithful its explanations are: images, and drop_marked and drop_random (0–1), the probability lost."""
+        found = _dict(self._measured.get("explanation"))
+        values = {name: _number(found.get(name)) for name in ("images", "drop_marked", "drop_random")}
+        return None if None in values.values() else values
+
+    @cached_property
     def settings(self) -> dict:
         """The settings that it was trained with."""
         return _dict(self.card.get("settings"))
@@ -253,7 +260,7 @@ class Report:
         if pictures and epochs:
             text = f"It learned from {pictures:,} pictures"
             text += f" of {source}" if source else ""
-            text += f", {epochs} time{'' if epochs == 1 else 's'} each"
+            text += f", each seen {epochs} time{'' if epochs == 1 else 's'}"
             seconds = _number(card.get("seconds"), 0)
             text += f", in {_duration(seconds)}" if seconds else ""
             recipe = _text(card.get("recipe"))

@@ -53,7 +53,7 @@ def _curves(report: Report) -> None:
         for quantity, title in (("accuracy", "Accuracy"), ("loss", "Loss")):
             with st.container(gap="xxsmall"):
                 st.markdown(f"**{title}**")
-                st.vega_lite_chart(spec=resources.chart("curve", history, quantity), width="stretch")
+                st.vega_lite_chart(spec=resources.chart("curve", history, quantity), width="stretch", height=300)
 
 
 def _layers(report: Report) -> None:

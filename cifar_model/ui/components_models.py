@@ -16,8 +16,7 @@ from cifar_model.ui import components, components_inside, resources
 from cifar_model.ui.jobs import Picture
 from cifar_model.ui.state import use_in_blend
 
-TILES_A_PAGE = 18
-TILE = "5.2rem"
+TILE = "5.9rem"
 OPENED = "models_opened"  # session key: (gallery, test picture) that a visitor looks at closely
 CELL = "models_cell"  # session key: (truth, answer) of the confusion matrix
 
@@ -70,7 +69,7 @@ def show_models(models: list[ModelInfo]) -> None:
     _await_pictures()
     if len(reports) == 2:
         with components.guarded():
-            st.header("Where the two disagree", anchor=False, divider=True)
+            st.header("Where the two disagree", anchor=False, divider="gray")
             _disagreements(*reports)
         st.caption(f"What follows is about **{_plain(report.name)}**, the first of the two.")
     for title, section in (
@@ -79,10 +78,10 @@ def show_models(models: list[ModelInfo]) -> None:
         ("How far can its percentages be trusted?", _trust),
         ("Does it notice what is none of its ten classes?", _scope),
     ):
-        st.header(title, anchor=False, divider=True)
+        st.header(title, anchor=False, divider="gray")
         with components.guarded():
             section(report)
-    st.header("Inside the network", anchor=False, divider=True)
+    st.header("Inside the network", anchor=False, divider="gray")
     with components.guarded():
         components_inside.show_inside(report)
     with components.guarded():
@@ -94,7 +93,7 @@ def _summary(report: Report, *, alone: bool) -> None:
     if not alone:
         st.subheader(report.name, anchor=False)
     with st.grid(4 if alone else 2, min_column_width=150):
-        margin = f"± {100 * report.margin:.1f} by the luck of the test" if report.margin else None
+        margin = f"± {100 * report.margin:.1f} points by chance" if report.margin else None
         _metric(
             "Right on test pictures", report.accuracy and f"{100 * report.accuracy:.1f} %", margin,
             "Accuracy: the share of right answers on pictures that it never learned from.",
@@ -106,16 +105,17 @@ def _summary(report: Report, *, alone: bool) -> None:
         )  # fmt: skip
         when = _when_it_says_80(report)
         _metric(
-            "Trust in its percentages", when and f"{100 * when[1]:.0f} %", when and f"right when it says {when[0]:.0%}",
+            f"When it says {100 * when[0]:.0f} %" if when else "When it says 80 %",
+            when and f"{100 * when[1]:.0f} %",
+            "of such answers are right",
             "Of the answers that it gives with about this percentage, so many are right. Equal is best.",
-        )  # fmt: skip
+        )
         validation = report.score("validation_accuracy")
         _metric(
             "Right on held-out pictures", validation and f"{100 * validation:.1f} %", "its validation accuracy",
             "Validation: training pictures put aside, by which the best epoch was chosen.",
         )  # fmt: skip
-    for sentence in report.sentences():
-        st.markdown(_plain(sentence))
+    st.markdown(_plain(" ".join(report.sentences())))
     if report.is_epoch:
         _missing(report, "What this one epoch scores")
     elif report.accuracy is None and not report.problems:
@@ -228,12 +228,14 @@ def _test_pictures(*reports: Report, quiet: bool = False) -> np.ndarray | None:
     return split[0]
 
 
-def _gallery(numbers: np.ndarray, pictures: np.ndarray, tell, *, key: str, label: str, reports: list[Report]) -> None:
+def _gallery(
+    numbers: np.ndarray, pictures: np.ndarray, tell, *, key: str, label: str, reports: list[Report], a_page: int = 18
+) -> None:
     """Test pictures, some at a time; a click opens one. `tell`: number → title, note, colour of its tile."""
-    pages = -(-len(numbers) // TILES_A_PAGE)
+    pages = -(-len(numbers) // a_page)
     page = st.pagination(pages, key=f"{key}_page", max_visible_pages=5) if pages > 1 else 1
     page = min(page, pages)
-    shown = numbers[(page - 1) * TILES_A_PAGE : page * TILES_A_PAGE]
+    shown = numbers[(page - 1) * a_page : page * a_page]
 
     def tile(number: int) -> dict:
         title, note, color = tell(number)
@@ -343,6 +345,7 @@ def _cell(report: Report, truth: int, answer: int) -> None:
     _gallery(
         report.cell(truth, answer), pictures, tell,
         key=f"models_cell_{truth}_{answer}", label=f"Pictures: {what}", reports=[report],
+        a_page=15,
     )  # fmt: skip
 
 
@@ -351,26 +354,26 @@ def _classes(report: Report) -> None:
     if report.by_class is None:
         return
     precision, recall = report.by_class
-    if np.isfinite(recall).any():
-        best, worst = CLASS_NAMES[int(np.nanargmax(recall))], CLASS_NAMES[int(np.nanargmin(recall))]
-        st.markdown(
-            f"It finds **{best}** best ({np.nanmax(recall):.0%} of them) and **{worst}** worst "
-            f"({np.nanmin(recall):.0%})."
-        )
-    st.caption(
-        "**Found** (recall): of all pictures of a class, how many it calls so. "
-        "**Right when said** (precision): of all that it calls so, how many are."
-    )
-    bar = {"format": "percent", "min_value": 0.0, "max_value": 1.0}
-    st.dataframe(
-        {"Class": list(CLASS_NAMES), "Found": recall, "Right when said": precision},
+    words, table = st.columns([1, 1.7], gap="large")
+    with words:
+        st.subheader("Class by class", anchor=False)
+        if np.isfinite(recall).any():
+            best, worst = int(np.nanargmax(recall)), int(np.nanargmin(recall))
+            st.markdown(
+                f"It finds **{CLASS_NAMES[best]}** best ({100 * recall[best]:.0f} %) and **{CLASS_NAMES[worst]}** worst "
+                f"({100 * recall[worst]:.0f} %)."
+            )
+        st.caption("**Found** (recall): of all pictures of a class, how many it calls so.")
+        st.caption("**Right when said** (precision): of all that it calls so, how many are.")
+    bar = {"format": "%.1f %%", "min_value": 0.0, "max_value": 100.0}
+    table.dataframe(
+        {"Class": list(CLASS_NAMES), "Found": 100 * recall, "Right when said": 100 * precision},
         hide_index=True,
         column_config={
             "Found": st.column_config.ProgressColumn(help="Recall: found of all that are there.", **bar),
             "Right when said": st.column_config.ProgressColumn(help="Precision: right of all it calls so.", **bar),
         },
         height="content",
-        width=720,
         alt="Recall and precision of each class",
     )
 
@@ -430,6 +433,15 @@ def _trust(report: Report) -> None:
         _reliability(report)
     with right:
         _sets(report)
+    why = report.explanation
+    if why is not None:
+        st.subheader("Can its reasons be trusted?", anchor=False)
+        st.markdown(
+            f"Classify can mark where in a picture the evidence for a class lies. On {why['images']:,.0f} test pictures, "
+            f"painting over the marked fifth of the pixels cost the class {100 * why['drop_marked']:.0f} points of "
+            f"probability, painting over a random fifth {100 * why['drop_random']:.0f}: the wider apart, the more the "
+            "marks are what the network goes by."
+        )
 
 
 def _reliability(report: Report) -> None:
@@ -441,7 +453,7 @@ def _reliability(report: Report) -> None:
         "mean what they say; below it the network is too sure, above it too modest."
     )
     spec = resources.chart("reliability", report.bins, report.bins_before)
-    st.vega_lite_chart(spec=spec, width="stretch")
+    st.vega_lite_chart(spec=spec, width="stretch", height=400)
     said = []
     if report.calibration_error is not None:
         said.append(f"Mean gap between percentage and truth: **{100 * report.calibration_error:.1f} points**")
@@ -472,13 +484,13 @@ def _sets(report: Report) -> None:
     st.dataframe(
         {
             "Asked for": [f"{level.level} %" for level in levels],
-            "Held the truth": [level.coverage for level in levels],
+            "Held the truth": [None if level.coverage is None else 100 * level.coverage for level in levels],
             "Classes in a set": [level.mean_size for level in levels],
         },
         hide_index=True,
         column_config={
             "Held the truth": st.column_config.NumberColumn(
-                format="%.3f", help="Coverage: the share of test pictures whose set holds the true class."
+                format="%.1f %%", help="Coverage: the share of test pictures whose set holds the true class."
             ),
             "Classes in a set": st.column_config.NumberColumn(format="%.2f", help="The mean size of the sets."),
         },
@@ -512,7 +524,9 @@ def _scope(report: Report) -> None:
             "is called out of scope."
         )
         st.vega_lite_chart(
-            spec=resources.chart("scope", scope.edges, scope.test, scope.outside, scope.threshold), width="stretch"
+            spec=resources.chart("scope", scope.edges, scope.test, scope.outside, scope.threshold),
+            width="stretch",
+            height=360,
         )
     with right:
         if scope.false_alarms is not None:

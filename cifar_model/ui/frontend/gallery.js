@@ -35,13 +35,14 @@ function fill(tile, item) {
   if (tile.shown === now) return;
   tile.shown = now;
   tile.classList.toggle("failed", Boolean(item.failed));
+  tile.classList.toggle("exact", Boolean(item.exact));
   let picture;
   if (item.src) {
     picture = element("img");
     picture.src = item.src;
     picture.alt = item.alt;
     tile.title = item.alt;
-    picture.className = item.exact ? "exact" : item.whole ? "whole" : "";
+    if (item.whole) picture.className = "whole";
   } else {
     picture = element("span", "blank", item.failed ? "can't be read" : "…");
   }
