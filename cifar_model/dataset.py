@@ -34,10 +34,10 @@ from typing import IO, Any, NoReturn
 
 import filelock
 import numpy as np
-import platformdirs
 
 from cifar_model.classes import CLASS_NAMES, IMAGE_SIZE
 from cifar_model.errors import DatasetError
+from cifar_model.files import cache_folder
 
 log = logging.getLogger(__name__)
 
@@ -414,9 +414,9 @@ def load_cifar10(
 
 
 def cache_root() -> Path:
-    """Where the decoded arrays lie: CIFAR_LAB_CACHE, else the user's cache directory."""
+    """Where the decoded arrays lie: CIFAR_LAB_CACHE, else the user's cache directory (`files.cache_folder`)."""
     chosen = os.environ.get("CIFAR_LAB_CACHE")
-    root = os.path.expanduser(chosen) if chosen else platformdirs.user_cache_path("cifar-lab")
+    root = os.path.expanduser(chosen) if chosen else cache_folder()
     return Path(root) / "cifar10"
 
 

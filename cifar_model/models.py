@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import platformdirs
 
 from cifar_model.errors import ModelError
-from cifar_model.files import replacing
+from cifar_model.files import data_folder, replacing
 
 if TYPE_CHECKING:
     import keras
@@ -53,9 +52,9 @@ def assets_dir() -> Path:
 
 
 def runs_dir() -> Path:
-    """Where training runs are kept: ``CIFAR_LAB_RUNS``, else the user's data directory."""
+    """Where training runs are kept: ``CIFAR_LAB_RUNS``, else below the user's data directory (`files.data_folder`)."""
     configured = os.environ.get("CIFAR_LAB_RUNS")
-    return Path(configured).expanduser() if configured else platformdirs.user_data_path("cifar-lab") / "runs"
+    return Path(configured).expanduser() if configured else data_folder() / "runs"
 
 
 def list_models(*, epochs: bool = False) -> list[ModelInfo]:

@@ -159,9 +159,7 @@ def _mini_pictures() -> None:
         "No photographs: a computer painted these pixel by pixel, until networks that learn from them alone "
         "recognised real photographs. What looks odd to you is what a network looks for."
     )
-    chosen = st.pills(
-        "Pictures of", [OVERVIEW, *CLASS_NAMES], default=OVERVIEW, required=True, key="train_mini_class"
-    )
+    chosen = st.pills("Pictures of", [OVERVIEW, *CLASS_NAMES], default=OVERVIEW, required=True, key="train_mini_class")
     if chosen == OVERVIEW:
         with st.grid(5, min_column_width=140):
             for name in CLASS_NAMES:

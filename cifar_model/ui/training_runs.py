@@ -12,6 +12,7 @@ import streamlit as st
 from cifar_model import models, runs
 from cifar_model.dataset import MINI
 from cifar_model.errors import LabError
+from cifar_model.files import temporary_folder
 from cifar_model.ui.components import guarded
 from cifar_model.ui.training import CHART_HEIGHT, EXPLAIN, IDLE_SECONDS, STATES, ask, duration, show, stop_dialog
 
@@ -22,6 +23,12 @@ def past_runs() -> None:
     """All runs in a table; two or more compared; one opened, renamed or deleted."""
     found = runs.list_runs()
     st.header("Runs so far", anchor=False)
+    if models.runs_dir().is_relative_to(temporary_folder()):
+        st.warning(
+            f"Your home folder can't be written to: runs are kept in `{models.runs_dir()}`, where a restart of the "
+            "machine may delete them. Set `CIFAR_LAB_RUNS` to a folder that stays.",
+            icon=":material/folder_off:",
+        )
     if not found:
         st.caption("None yet. What you train is kept here, with its curves, settings and model.")
         return
