@@ -1,7 +1,9 @@
 """Blend: mix two pictures and watch what a network believes on the way from one to the other."""
 
 from cifar_model.ui import components, resources
+from cifar_model.ui.components_ambiguous import choose_ambiguous
 from cifar_model.ui.components_blend import choose_blend, show_blend
+from cifar_model.ui.components_trust import choose_reading
 from cifar_model.ui.state import blend_state
 
 resources.answering()  # starts with the first page, long before it is asked
@@ -11,5 +13,7 @@ with components.guarded():
     with place:
         models = components.choose_models()
     mode = choose_blend(blend)
-    show_blend(blend, mode, models)
+    reading = choose_reading(models)
+    choose_ambiguous(blend, models, reading)
+    show_blend(blend, mode, models, reading)
 resources.settle("blend")

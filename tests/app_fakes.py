@@ -22,7 +22,8 @@ def belief(**probabilities: float) -> np.ndarray:
 
 
 class FakeWorker:
-    """Does jobs at once and in this process; `answer` is the test's: (model name, pixels) → float32 (n, 10)."""
+    """Does jobs at once and in this process; `answer` is the test's: (model name, pixels) → float32 (n, 10)
+    or jobs.Beliefs."""
 
     def __init__(self, answer=None, error: Exception | None = None):
         self.answer, self.error = answer, error
@@ -49,9 +50,10 @@ class FakeWorker:
             raise self.error
         if job != "answer":
             return jobs.JOBS[job](*arguments)
-        model, pixels = arguments
+        model, pixels, *_ = arguments
         self.asked.append((model.name, len(pixels)))
-        return self.answer(model.name, pixels)
+        answer = self.answer(model.name, pixels)
+        return answer if isinstance(answer, jobs.Beliefs) else jobs.Beliefs(answer, answer)
 
 
 class Lab:

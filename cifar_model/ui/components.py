@@ -187,12 +187,16 @@ def gallery(
 
 
 def sample_gallery(
-    *, key: str, selected: str | None, on_pick: Callable[[str], None], size: str, titles: bool = True
-) -> None:
-    """The ten sample photographs in a strip, with or without their classes' names below."""
+    *, key: str, selected: str | None, on_pick: Callable[[str], None], size: str, titles: bool = True,
+    secret: bool = False,
+) -> None:  # fmt: skip
+    """The ten sample photographs in a strip, with or without their classes' names below; `secret` tells none."""
     samples = resources.samples().items()
+    tiles = [tile(name, p, title=name if titles else "", color=CLASS_COLORS[name]) for name, p in samples]
+    if secret:
+        tiles = [item | {"title": "", "alt": f"Sample {i}"} for i, item in enumerate(tiles, start=1)]
     gallery(
-        [tile(name, p, title=name if titles else "", color=CLASS_COLORS[name]) for name, p in samples],
+        tiles,
         label="Sample photographs",
         key=key,
         selected=selected,
@@ -202,8 +206,11 @@ def sample_gallery(
     )
 
 
-def lens(picture: Picture, position: float, *, key: str, on_move: Callable[[float], None]) -> None:
+def lens(
+    picture: Picture, position: float, *, key: str, on_move: Callable[[float], None], name: str | None = None
+) -> None:
     """What arrived, with the square that is cut out of it, and what the network sees. `position`: 0 to 1."""
+    name = name or picture.name
 
     def moved() -> None:
         value = st.session_state[key].position
@@ -211,19 +218,19 @@ def lens(picture: Picture, position: float, *, key: str, on_move: Callable[[floa
             on_move(float(value))
 
     data = {
-        "name": picture.name,
+        "name": name,
         "preview": picture.preview,
         "pixels": data_url(picture.pixels),
         "width": picture.width,
         "height": picture.height,
         "position": position,
-        "arrived": f"What arrived: {picture.name}, {picture.width:,} × {picture.height:,} pixels",
+        "arrived": f"What arrived: {name}, {picture.width:,} × {picture.height:,} pixels",
         "seen": "What the network sees: 32 × 32 pixels",
     }
     _lens(key=key, data=data, on_position_change=moved)
 
 
-def bars(probabilities: np.ndarray, *, label: str, key: str) -> None:
-    """Ten bars in the classes' colours."""
-    data = {"classes": CLASSES, "probabilities": [float(p) for p in probabilities], "label": label}
+def bars(probabilities: np.ndarray, *, label: str, key: str, muted: bool = False) -> None:
+    """Ten bars in the classes' colours, or in grey where they are not to be relied on."""
+    data = {"classes": CLASSES, "probabilities": [float(p) for p in probabilities], "label": label, "muted": muted}
     _bars(key=key, data=data)

@@ -13,18 +13,16 @@ from cifar_model.classes import CLASS_COLORS, CLASS_NAMES
 from cifar_model.errors import LabError
 from cifar_model.images import IMAGE_SUFFIXES, encode_png
 from cifar_model.models import ModelInfo
-from cifar_model.ui import components, resources
+from cifar_model.ui import components, components_predict, components_trust, resources
+from cifar_model.ui.answers import classes_of
+from cifar_model.ui.components_ambiguous import MODE_NAMES
+from cifar_model.ui.components_trust import Reading
+from cifar_model.ui.components_why import explain_mix
+from cifar_model.ui.jobs import Beliefs
 from cifar_model.ui.state import Blend, write_link
 
 STEPS = 101  # frames of a sweep: ratio 0 to 100 %
 COARSE = tuple(range(0, STEPS, 10))  # known first, so that the whole curve is there at once
-MODE_NAMES = {
-    "average": "Pixel average",
-    "linear": "Linear light",
-    "halves": "Halves",
-    "checkerboard": "Checkerboard",
-    "frequencies": "Coarse + fine",
-}
 PRESETS = (("cat", 40, "dog"), ("deer", 60, "horse"), ("automobile", 50, "truck"), ("airplane", 50, "bird"))
 SLOTS = {"a": "First picture", "b": "Second picture"}
 OWN_COLORS = {"a": "#93A1FF", "b": "#8A8F98"}  # of pictures that are no sample, on the slider
@@ -117,15 +115,17 @@ def _shuffle(blend: Blend) -> None:
 
 
 @st.fragment
-def show_blend(blend: Blend, mode: str, models: list[ModelInfo]) -> None:
+def show_blend(blend: Blend, mode: str, models: list[ModelInfo], reading: Reading) -> None:
     """The mixed picture, the beliefs and the curves, all of which follow the slider in the browser alone."""
     with components.guarded():
         frames, sprite = resources.mix(blend.pictures["a"].pixels, blend.pictures["b"].pixels, mode)
+        playing, key = components_predict.game("blend"), frames.tobytes()
+        hidden = reading.predict and key not in playing.rounds
         place, note = st.container(), st.empty()
         with place:
             if models and not resources.answering().wait(0):
                 waiting = st.empty()
-                _live(blend, sprite, [], [], [])  # the mix needs no network
+                _live(blend, sprite, [], [], [], reading, None)  # the mix needs no network
                 components.wait_for(resources.answering(), waiting)
                 st.rerun()
             sweeps = [resources.known_sweep(model.path, frames) for model in models]
@@ -133,18 +133,57 @@ def show_blend(blend: Blend, mode: str, models: list[ModelInfo]) -> None:
             complete = all(sweep is not None for sweep in sweeps)
             if not complete:
                 known = sorted({*COARSE, blend.ratio})
-                sweeps = [resources.ask(model.path, frames[known]) for model in models]
-            _live(blend, sprite, models, sweeps, known)
+                sweeps = [resources.ask(model.path, frames[known], drawn=False) for model in models]
+            if reading.predict and complete:
+                _guessed(playing, key, models, sweeps)
+            _live(blend, sprite, models, sweeps, known, reading, (playing, key) if hidden else None)
         write_link(blend, mode, [model.name for model in models])
         if not complete:
             for model in models:
                 for done in resources.compute_sweep(model.path, frames):
                     note.caption(f"{model.title}: {done} of {STEPS} mixes answered")
             st.rerun()
-        _downloads(blend, frames, models, sweeps)
+        if models and not hidden:
+            _why(blend, frames, models, sweeps, reading)
+        _downloads(blend, frames, models, sweeps, reading, hidden)
 
 
-def _live(blend: Blend, sprite: str, models: list[ModelInfo], sweeps: list[np.ndarray], known: list[int]) -> None:
+def _guessed(playing: components_predict.Game, key: bytes, models: list[ModelInfo], sweeps: list[Beliefs]) -> None:
+    """The score, and what came of this blend's guess once there is one."""
+    if key in playing.rounds:
+        guess, ratio = playing.rounds[key].guess, playing.rounds[key].ratio
+        said = {m.name: CLASS_NAMES[int(s.probabilities[ratio].argmax())] for m, s in zip(models, sweeps, strict=True)}
+        playing.rounds[key].answers |= said
+    components_predict.show_foresight(playing, models)
+    if key in playing.rounds:
+        winners = ", ".join(f"{model} says **{answer}**" for model, answer in said.items())
+        st.markdown(f"At {ratio} % you said **{guess}**, {winners}. “Shuffle” gives the next blend.")
+    else:
+        st.markdown("Move the slider where you like, then say which class will win there.")
+
+
+def _why(blend: Blend, frames: np.ndarray, models: list[ModelInfo], sweeps: list[Beliefs], reading: Reading) -> None:
+    """Explanations for both pictures' classes: a sample's own, of another what the first model takes it for."""
+    parents = [
+        CLASS_NAMES.index(blend.pictures[slot].name)
+        if blend.is_sample(slot)
+        else int(sweeps[0].probabilities[end].argmax())
+        for slot, end in (("a", -1), ("b", 0))
+    ]
+    answers = [(m, s[blend.ratio].shown(reading.raw)) for m, s in zip(models, sweeps, strict=True)]
+    explain_mix(frames[blend.ratio], parents, answers)
+
+
+def _live(
+    blend: Blend,
+    sprite: str,
+    models: list[ModelInfo],
+    sweeps: list[Beliefs],
+    known: list[int],
+    reading: Reading,
+    asked: tuple[components_predict.Game, bytes] | None,
+) -> None:
+    """The part that lives in the browser. `asked`: the answers stay here until this round's guess has come."""
     names = {slot: _short(picture.name) for slot, picture in blend.pictures.items()}
     complete = len(known) == STEPS
 
@@ -153,18 +192,38 @@ def _live(blend: Blend, sprite: str, models: list[ModelInfo], sweeps: list[np.nd
         if isinstance(ratio, int) and 0 <= ratio <= 100:
             blend.ratio = ratio
 
-    def about(model: ModelInfo, beliefs: np.ndarray) -> dict:
+    def guessed() -> None:
+        guess = st.session_state.live_blend.guess
+        if asked and isinstance(guess, dict) and guess.get("class") in CLASS_NAMES:
+            ratio = guess.get("ratio")
+            if isinstance(ratio, int) and 0 <= ratio <= 100:
+                blend.ratio = ratio
+                playing, key = asked
+                playing.commit(key, guess["class"], ratio)
+
+    def about(model: ModelInfo, sweep: Beliefs) -> dict:
+        if asked:
+            return {"title": model.title}
         # The two sentences of describe_sweep: the changes, which hold for all ratios, then the gap at one.
+        beliefs, members = sweep.shown(reading.raw), sweep.members(reading.level)
         changes = describe_changes(beliefs) if complete else "Computing the curve …"
         gaps = []
         if complete:
             for step in range(STEPS):
                 said = describe_sweep(beliefs, step / 100, names["a"], names["b"])
                 gaps.append(said.removeprefix(changes).strip())
+        sets, said = [], []
+        if members is not None:
+            sets = [np.flatnonzero(row).tolist() for row in members]
+            said = [components_trust.set_in_words(row, reading.level, at_most=components_trust.MANY) for row in members]
         return {
             "title": model.title,
             "known": known,
             "probabilities": np.round(beliefs.astype(float), 5).tolist(),
+            "sets": sets,
+            "said": said,
+            "outside": [] if sweep.in_scope is None else components_trust.outside(sweep).tolist(),
+            "strange": components_trust.OUTSIDE,
             "changes": changes,
             "gaps": gaps,
             "description": f"What {model.title} believes from 0 to 100 % {names['a']}. {changes}",
@@ -183,17 +242,24 @@ def _live(blend: Blend, sprite: str, models: list[ModelInfo], sweeps: list[np.nd
             "a": slot("a"),
             "b": slot("b"),
             "classes": components.CLASSES,
+            "level": reading.level,
+            "question": "Which class will win?" if asked else "",
             "models": [about(model, sweep) for model, sweep in zip(models, sweeps, strict=True)],
         },
         on_ratio_change=moved,
+        on_guess_change=guessed,
     )
+    if any(sweep.sets is not None for sweep in sweeps) and not asked:
+        st.caption(components_trust.about_sets(reading.level) + " The strip below each curve shows it along the way.")
 
 
 def _short(name: str) -> str:
     return name if len(name) <= 24 else name[:11] + "…" + name[-12:]
 
 
-def _downloads(blend: Blend, frames: np.ndarray, models: list[ModelInfo], sweeps: list[np.ndarray]) -> None:
+def _downloads(
+    blend: Blend, frames: np.ndarray, models: list[ModelInfo], sweeps: list[Beliefs], reading: Reading, hidden: bool
+) -> None:
     names = (_short(blend.pictures["a"].name), _short(blend.pictures["b"].name))
     stem = "-".join(["blend", *("".join(c if c.isalnum() else "_" for c in name) for name in names), str(blend.ratio)])
 
@@ -203,13 +269,14 @@ def _downloads(blend: Blend, frames: np.ndarray, models: list[ModelInfo], sweeps
 
     with st.container(horizontal=True):
         save("Mixed picture (PNG)", lambda: encode_png(frames[blend.ratio]), ".png", "image/png")
-        if not models:
+        if not models or hidden:
             return
-        save("Sweep (CSV)", lambda: _csv(models, sweeps), ".csv", "text/csv")
+        save("Sweep (CSV)", lambda: _csv(models, sweeps, reading), ".csv", "text/csv")
 
-        def chart(model: ModelInfo, sweep: np.ndarray, suffix: str) -> bytes:
+        def chart(model: ModelInfo, sweep: Beliefs, suffix: str) -> bytes:
             title = f"Answers of {model.title}"
-            return resources.drawing().call("draw_sweep", suffix, sweep, names, blend.ratio / 100, title)
+            shown = sweep.shown(reading.raw)
+            return resources.drawing().call("draw_sweep", suffix, shown, names, blend.ratio / 100, title)
 
         for model, sweep in zip(models, sweeps, strict=True):
             label = "Chart" if len(models) == 1 else f"Chart of {model.name}"
@@ -227,12 +294,22 @@ def _downloads(blend: Blend, frames: np.ndarray, models: list[ModelInfo], sweeps
         st.caption("The link in the address bar opens this very blend.")
 
 
-def _csv(models: list[ModelInfo], sweeps: list[np.ndarray]) -> bytes:
-    """Rows of model, ratio (share of the first picture, 0 to 1) and ten probabilities."""
+def _csv(models: list[ModelInfo], sweeps: list[Beliefs], reading: Reading) -> bytes:
+    """Rows of model, ratio (share of the first picture, 0 to 1), ten probabilities, and what else a model can say."""
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(["model", "ratio", *CLASS_NAMES])
+    has_sets = any(sweep.sets is not None for sweep in sweeps)
+    has_scope = any(sweep.scope is not None for sweep in sweeps)
+    writer.writerow(
+        ["model", "ratio", *CLASS_NAMES, *(["set"] if has_sets else []), *(["scope", "in_scope"] if has_scope else [])]
+    )
     for model, sweep in zip(models, sweeps, strict=True):
-        for step, beliefs in enumerate(sweep):
-            writer.writerow([model.name, step / 100, *(f"{p:.6f}" for p in beliefs)])
+        for step in range(len(sweep)):
+            belief = sweep[step]
+            row = [model.name, step / 100, *(f"{p:.6f}" for p in belief.shown(reading.raw))]
+            if has_sets:
+                row.append(classes_of(belief.members(reading.level)))
+            if has_scope:
+                row += [None, None] if belief.scope is None else [f"{belief.scope:.6f}", bool(belief.in_scope)]
+            writer.writerow(row)
     return text.getvalue().encode()

@@ -9,5 +9,5 @@ export default function ({ data, parentElement }) {
     root.bars.list.classList.add("moving");
   }
   root.bars.list.setAttribute("aria-label", data.label);
-  root.bars.set(data.probabilities);
+  root.bars.set(data.probabilities, data.muted);
 }

@@ -27,8 +27,9 @@ const makeBars = (classes) => {
     list.append(row);
     return { row, fill, value };
   });
-  const set = (probabilities) => {
+  const set = (probabilities, muted) => {
     const best = probabilities.indexOf(Math.max(...probabilities));
+    list.classList.toggle("muted", Boolean(muted));
     rows.forEach(({ row, fill, value }, i) => {
       fill.style.transform = `scaleX(${probabilities[i]})`;
       value.textContent = percent(probabilities[i]);

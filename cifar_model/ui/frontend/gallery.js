@@ -62,5 +62,10 @@ function fill(tile, item) {
     note.title = item.note;
     parts.push(note);
   }
+  if (item.extra) {
+    const extra = element("div", "extra", item.extra);
+    extra.title = item.extra;
+    parts.push(extra);
+  }
   tile.replaceChildren(...parts);
 }
