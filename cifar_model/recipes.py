@@ -101,7 +101,7 @@ _TABLE = {
             "muon",
             augment=True,
             schedule="linear",
-            label_smoothing=0.1,
+            label_smoothing=0.2,
             shift=3,
             cutout=12,
             resolutions=((0.35, 24), (1.0, 32)),
