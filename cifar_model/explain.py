@@ -1,11 +1,13 @@
 """Why: where in a picture the evidence for a class lies, and which training pictures are nearest to it.
 
-Evidence is asked of the network by hiding parts of the picture. At some two dozen versions of it, each with another
-random part replaced by the picture's mean colour, the gradient of the class's log-odds says what each pixel adds;
-their mean is the heat. It is Integrated Gradients (Sundararajan et al. 2017) along random masks in place of one fade
-to the baseline, and estimates Shapley values as Okhrati & Lipani (2021, "A Multilinear Sampling Algorithm to Estimate
-Shapley Values") do. Unlike Grad-CAM it needs no layer with large maps, so that every network here can be explained.
-How faithful it is, and others beside it: `python -m benchmarks.explanations`.
+Evidence is asked of the network by hiding what counts: the gradient of the class's log-odds says what each pixel adds
+over what would stand in its place; the pixels that add most so far are hidden, and the network is asked again, until
+30 % are hidden. The sum over these 16 versions is the heat. Hidden parts are painted in the picture's mean colour and
+blurred in turn, so that neither one's own look passes for evidence. It is Integrated Gradients (Sundararajan et al.
+2017) on a path that follows the evidence, as in Guided Integrated Gradients (Kapishnikov et al. 2021), and that leads
+not to an empty picture but to where the evidence is gone (deletion: Fong & Vedaldi 2017), so that what the network
+would fall back upon shows up too. Unlike Grad-CAM (Selvaraju et al. 2017) it needs no layer with large maps: every
+network here can be explained. How faithful it is, and others beside it: `python -m benchmarks.explanations`.
 """
 
 import hashlib
@@ -36,13 +38,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 METHODS = {
-    "masked-gradients": "mean gradient over versions of the picture with random parts hidden; needs TensorFlow",
+    "deletion-path": "mean gradient while what counts most is hidden, step by step; needs TensorFlow",
     "occlusion": "what hiding each square of 8×8 pixels costs; slower and coarser, on every backend",
 }
-MARKED_SHARE = 0.2  # of the pixels: what an overlay outlines, and what the benchmark removes
-SAMPLES = 24  # versions of a picture, and as many of its mirror image where the network averages both
-HIDDEN_SHARE = 0.4  # of the pixels, at most: beyond it hardly anything of the picture is left to explain
-PATCH_SIGMA = 1.5  # pixels; hidden parts are blobs of about this radius
+MARKED_SHARE = 0.2  # of the pixels: what is removed to see how faithful a heat is
+STEPS = 16  # gradients of a picture
+HIDDEN_SHARE = 0.3  # of the pixels, at the path's end
+BLUR_SIGMA = 4.0  # pixels, of a hidden part: no detail is left
 HEAT_SIGMA = 1.0  # pixels; the heat is smoothed so that a person sees places and not single pixels
 PATCH, STRIDE = 8, 4  # pixels, of occlusion
 BATCH_SIZE = 64
@@ -69,7 +71,7 @@ class Explainer:
     def __init__(self, network: "keras.Model"):
         import_keras()
         inner = single_view(network)
-        self._mirrors = inner is not network
+        self.mirrors = inner is not network
         self.logits = _logits(inner)
 
     def explain(self, images: np.ndarray, classes: np.ndarray, *, method: str | None = None) -> np.ndarray:
@@ -92,40 +94,26 @@ class Explainer:
             Arrays of other types or shapes, classes outside 0–9, an unknown method or one that needs TensorFlow.
         """
         images, classes = _checked(images, classes)
-        find = self._finder(method)
-        if not len(images):
-            return np.zeros((0, IMAGE_SIZE, IMAGE_SIZE), np.float32)
-        signed = self.both_views(find, images.astype(np.float32), classes)
-        return as_heat(signed)
-
-    def _finder(self, method: str | None) -> Callable:
         if method is None:
-            method = "masked-gradients" if _has_tensorflow() else "occlusion"
+            method = "deletion-path" if _has_tensorflow() else "occlusion"
         if method not in METHODS:
             raise SettingsError(f"Unknown method {method!r}. Choose one of: {', '.join(METHODS)}.")
-        return self._masked_gradients if method == "masked-gradients" else self._occlusion
+        find = self._deletion_path if method == "deletion-path" else self._occlusion
+        heat = np.zeros(images.shape[:3], np.float32)
+        for start in range(0, len(images), BATCH_SIZE):
+            part = slice(start, start + BATCH_SIZE)
+            heat[part] = as_heat(find(images[part].astype(np.float32), classes[part]))
+        return heat
 
-    def both_views(self, find: Callable, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        """`find(images, classes)` → (n, 32, 32), or where the network averages mirror images, the mean over both."""
-        found = find(images, classes)
-        if self._mirrors:
-            found = (found + find(images[:, :, ::-1], classes)[:, :, ::-1]) / 2
-        return found
-
-    def _masked_gradients(self, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        baseline = images.mean(axis=(1, 2), keepdims=True)
-        difference = images - baseline
-        kept = _masks()[..., None]
+    def _deletion_path(self, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        stand_ins = [np.broadcast_to(images.mean(axis=(1, 2), keepdims=True), images.shape), blurred(images)]
         total = np.zeros(images.shape[:3], np.float32)
-        # As many pictures at a time as fill a batch with their versions; each gets the same masks.
-        step = max(1, BATCH_SIZE // SAMPLES)
-        for start in range(0, len(images), step):
-            part = slice(start, start + step)
-            versions = baseline[part, None] + kept * difference[part, None]
-            n = len(versions)
-            gradients = self.gradients(versions.reshape(-1, *images.shape[1:]), np.repeat(classes[part], SAMPLES))
-            mean = gradients.reshape(n, SAMPLES, *images.shape[1:]).mean(axis=1)
-            total[part] = (mean * difference[part]).sum(axis=-1)
+        for step in range(STEPS):
+            stand_in = stand_ins[step % len(stand_ins)]
+            so_far = as_heat(total)
+            hidden = mark(so_far, HIDDEN_SHARE * step / (STEPS - 1)) & (so_far > 0)
+            version = np.where(hidden[..., None], stand_in, images)
+            total += (self.gradients(version, classes) * (images - stand_in)).sum(axis=-1)
         return total
 
     def _occlusion(self, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -138,30 +126,31 @@ class Explainer:
         shares = squares / squares.sum(axis=(1, 2), keepdims=True) / squares.sum(axis=0)
         total = np.zeros(images.shape[:3], np.float32)
         for i, (image, label) in enumerate(zip(images, classes, strict=True)):
-            versions = np.where(squares[..., None] > 0, image.mean(axis=(0, 1)), image).astype(np.float32)
+            versions = np.where(squares[..., None] > 0, image.mean(axis=(0, 1)), image)
             odds = self.log_odds(np.concatenate([image[None], versions]), np.repeat(label, len(versions) + 1))
             total[i] = np.tensordot(odds[0] - odds[1:], shares, axes=1)
         return total
 
     def log_odds(self, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        """ln p/(1-p) of a class, by the single view of the network: float32 (n, 32, 32, 3), int (n,) → float32 (n,)."""
-        parts = [
-            np.asarray(self.logits.predict_on_batch(images[start : start + BATCH_SIZE]))
-            for start in range(0, len(images), BATCH_SIZE)
-        ]
-        logits = np.concatenate(parts)
+        """ln p/(1-p) of a class, the mean of both views where there are two: float (n, 32, 32, 3) → float32 (n,)."""
+        found = np.empty(len(images), np.float32)
         chosen = np.eye(len(CLASS_NAMES), dtype=bool)[classes]
-        others = np.where(chosen, -np.inf, logits)
-        highest = others.max(axis=1, keepdims=True)
-        return logits[chosen] - highest[:, 0] - np.log(np.exp(others - highest).sum(axis=1))
+        for start in range(0, len(images), BATCH_SIZE):
+            part = slice(start, start + BATCH_SIZE)
+            views = [images[part], images[part, :, ::-1]] if self.mirrors else [images[part]]
+            odds = []
+            for view in views:
+                logits = np.asarray(self.logits.predict_on_batch(view.astype(np.float32)))
+                others = np.where(chosen[part], -np.inf, logits)
+                highest = others.max(axis=1, keepdims=True)
+                rest = highest[:, 0] + np.log(np.exp(others - highest).sum(axis=1))
+                odds.append(logits[chosen[part]] - rest)
+            found[part] = np.mean(odds, axis=0)
+        return found
 
     def gradients(self, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """Gradient of `log_odds` by the pixels: float32 (n, 32, 32, 3). SettingsError without TensorFlow."""
-        parts = []
-        for start in range(0, len(images), BATCH_SIZE):
-            part = slice(start, start + BATCH_SIZE)
-            parts.append(self._gradient(images[part].astype(np.float32), classes[part].astype(np.int32)).numpy())
-        return np.concatenate(parts)
+        return self._gradient(images.astype(np.float32), classes.astype(np.int32)).numpy()
 
     @cached_property
     def _gradient(self) -> Callable:
@@ -175,6 +164,9 @@ class Explainer:
             with tf.GradientTape() as tape:
                 tape.watch(images)
                 odds = tensor_log_odds(self.logits(images, training=False), classes)
+                if self.mirrors:
+                    mirrored = tf.reverse(images, axis=[2])
+                    odds = (odds + tensor_log_odds(self.logits(mirrored, training=False), classes)) / 2
             return tape.gradient(odds, images)
 
         return gradient
@@ -222,6 +214,12 @@ def mark(heat: np.ndarray, share: float = MARKED_SHARE) -> np.ndarray:
     return marked.reshape(heat.shape)
 
 
+def blurred(images: np.ndarray) -> np.ndarray:
+    """Pictures (n, 32, 32, 3) without their detail: float32, Gaussian blur of BLUR_SIGMA pixels."""
+    blur = _blur(BLUR_SIGMA)
+    return np.einsum("ij,njkc,lk->nilc", blur, images.astype(np.float32), blur, optimize=True)
+
+
 def _checked(images: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     images, classes = np.asarray(images), np.asarray(classes)
     if images.dtype != np.uint8 or images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE, 3):
@@ -261,27 +259,16 @@ def _blur(sigma: float) -> np.ndarray:
     return (matrix / matrix.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-@lru_cache
-def _masks() -> np.ndarray:
-    """Which pixels to keep: float32 (SAMPLES, 32, 32) of 0 and 1; blobs, the hidden share rises to HIDDEN_SHARE."""
-    blur = _blur(PATCH_SIGMA)
-    fields = blur @ np.random.default_rng(0).standard_normal((SAMPLES, IMAGE_SIZE, IMAGE_SIZE)) @ blur.T
-    # At the border fewer neighbours are averaged: scaled back, or it would be hidden most often.
-    spread = np.sqrt((blur**2).sum(axis=1))
-    fields /= np.multiply.outer(spread, spread)
-    hidden = HIDDEN_SHARE * (np.arange(SAMPLES) + 0.5) / SAMPLES
-    levels = [np.quantile(field, share) for field, share in zip(fields, hidden, strict=True)]
-    return (fields >= np.array(levels)[:, None, None]).astype(np.float32)
-
-
 # ------------------------------------------------------------------------------------------------- drawing
 
-_HOT = np.array([255, 140, 0])  # orange: no kind of colour blindness takes it for a grey
+# Strength of the evidence, colour and cover over the grey: ever lighter, so that the order needs no colour vision; no
+# kind of colour blindness takes orange or yellow for grey.
+_RAMP = ((0.0, (255, 120, 0), 0.0), (0.5, (255, 120, 0), 0.8), (1.0, (255, 240, 120), 0.95))
 _TEXT, _PAPER = "#222222", "white"
 
 
 def overlay(pixels: np.ndarray, heat: np.ndarray, *, scale: int = 10, class_name: str | None = None) -> Image.Image:
-    """A picture in grey with the evidence over it in orange; the fifth of its pixels with the most is outlined.
+    """A picture in grey with the evidence over it, from orange to yellow where it is strongest.
 
     Parameters
     ----------
@@ -294,13 +281,9 @@ def overlay(pixels: np.ndarray, heat: np.ndarray, *, scale: int = 10, class_name
     -------
     RGB image, 32·scale wide
     """
-    heat = np.clip(np.asarray(heat, float), 0, 1)
-    grey = pixels @ np.array([0.299, 0.587, 0.114])
-    # Neither black nor white is left, so that orange and the outline stand out from all of it.
-    painted = _heat_color(45 + 0.65 * grey, heat)
-    image = enlarge(np.rint(painted).astype(np.uint8), scale)
-    if heat.max() > 0:
-        _outline(image, mark(heat[None])[0] & (heat > 0), scale)
+    # Darker than all colours of the heat, so that it stands out from light pictures as from dark ones.
+    grey = 25 + 0.43 * (np.asarray(pixels) @ np.array([0.299, 0.587, 0.114]))
+    image = enlarge(_heat_color(grey, heat), scale)
     if class_name is None:
         return image
     legend = heat_legend(class_name, width=image.width)
@@ -312,45 +295,23 @@ def overlay(pixels: np.ndarray, heat: np.ndarray, *, scale: int = 10, class_name
 
 def heat_legend(class_name: str, *, width: int = 320) -> Image.Image:
     """What an overlay's colours mean, dark text on white: RGB, `width` pixels wide."""
-    size = max(10, min(15, width // 22))
+    size = max(9, min(16, width // 20))
     font = ImageFont.load_default(size=size)
-    margin, bar = size // 2, size * 3
-    rows = [f"more evidence for {class_name} →", f"the {MARKED_SHARE:.0%} of the picture with the most"]
-    line = round(1.6 * size)
-    legend = Image.new("RGB", (width, len(rows) * line + margin), _PAPER)
-    draw = ImageDraw.Draw(legend)
-    scale = _heat_color(np.full((1, bar), 150.0), np.linspace(0, 1, bar)[None])
-    ramp = Image.fromarray(np.rint(scale).astype(np.uint8)).resize((bar, size))
-    legend.paste(ramp, (margin, margin))
-    box = Image.new("RGB", (3 * size, size), (150, 150, 150))
-    _outline(box, np.array([[False, True, False]]), size)
-    legend.paste(box, (margin, margin + line))
-    for number, text in enumerate(rows):
-        draw.text((2 * margin + bar, margin + number * line + size / 2), text, _TEXT, font, anchor="lm")
+    legend = Image.new("RGB", (width, 2 * size), _PAPER)
+    text = f"more evidence for {class_name}"
+    bar = max(size, width - round(font.getlength(text)) - 2 * size)
+    ramp = _heat_color(np.full((1, bar), 80.0), np.linspace(0, 1, bar)[None])
+    legend.paste(Image.fromarray(ramp).resize((bar, size)), (size // 2, size // 2))
+    ImageDraw.Draw(legend).text((bar + size, size), text, _TEXT, font, anchor="lm")
     return legend
 
 
 def _heat_color(grey: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Grey (h, w), 0–255, under heat (h, w), 0–1 → float (h, w, 3)."""
-    cover = 0.9 * heat[..., None]
-    return (1 - cover) * grey[..., None] + cover * _HOT
-
-
-def _outline(image: Image.Image, marked: np.ndarray, scale: int) -> None:
-    """Draw white lines with a dark rim around the marked pixels, bool (h, w), each `scale` wide."""
-    height, width = marked.shape
-    lines = []
-    for row, column in np.argwhere(marked[:, 1:] != marked[:, :-1]):
-        x, y = (column + 1) * scale, row * scale
-        lines.append(((x, y), (x, y + scale)))
-    for row, column in np.argwhere(marked[1:] != marked[:-1]):
-        x, y = column * scale, (row + 1) * scale
-        lines.append(((x, y), (x + scale, y)))
-    draw = ImageDraw.Draw(image)
-    thick = max(1, scale // 8)
-    for color, line_width in (("#202020", 3 * thick), ("white", thick)):
-        for start, end in lines:
-            draw.line([*map(tuple, (start, end))], color, line_width)
+    """Grey (h, w), 0–255, under heat (h, w), 0–1 → uint8 (h, w, 3)."""
+    at, colors, covers = zip(*_RAMP, strict=True)
+    cover = np.interp(heat, at, covers)[..., None]
+    color = np.stack([np.interp(heat, at, channel) for channel in zip(*colors, strict=True)], axis=-1)
+    return np.rint((1 - cover) * grey[..., None] + cover * color).astype(np.uint8)
 
 
 def explain_picture(
