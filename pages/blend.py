@@ -3,7 +3,6 @@
 from cifar_model.ui import components, resources
 from cifar_model.ui.components_ambiguous import choose_ambiguous
 from cifar_model.ui.components_blend import choose_blend, show_blend
-from cifar_model.ui.components_trust import choose_reading
 from cifar_model.ui.state import blend_state
 
 resources.answering()  # starts with the first page, long before it is asked
@@ -12,8 +11,7 @@ with components.guarded():
     blend = blend_state()
     with place:
         models = components.choose_models()
-    mode = choose_blend(blend)
-    reading = choose_reading(models)
+    mode, reading = choose_blend(blend, models)
     choose_ambiguous(blend, models, reading)
     show_blend(blend, mode, models, reading)
 resources.settle("blend")

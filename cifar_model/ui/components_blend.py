@@ -28,8 +28,8 @@ SLOTS = {"a": "First picture", "b": "Second picture"}
 OWN_COLORS = {"a": "#93A1FF", "b": "#8A8F98"}  # of pictures that are no sample, on the slider
 
 
-def choose_blend(blend: Blend) -> str:
-    """The two pictures, presets, and the way to mix; returns the mode."""
+def choose_blend(blend: Blend, models: list[ModelInfo]) -> tuple[str, Reading]:
+    """The two pictures, presets, the way to mix, and how answers are shown; returns the mode and the latter."""
     if blend.refused:
         st.warning(
             f"Part of the link made no sense here and was left out: {', '.join(blend.refused)}.",
@@ -45,7 +45,7 @@ def choose_blend(blend: Blend) -> str:
             label = f"{ratio} % {a} + {100 - ratio} % {b}"
             st.button(label, on_click=_preset, args=(blend, a, ratio, b), type="tertiary")
     st.session_state.setdefault("mode", "average")
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         mode = st.segmented_control(
             "Way to mix",
             list(MODES),
@@ -54,8 +54,9 @@ def choose_blend(blend: Blend) -> str:
             key="mode",
             persist_state="session",
         )
-        st.caption(MODES[mode], width="stretch")
-    return mode
+        reading = components_trust.choose_reading(models)
+    st.caption(MODES[mode])
+    return mode, reading
 
 
 def _slot(slot: str, blend: Blend) -> None:

@@ -77,9 +77,11 @@ def show_answers(entries: list[Entry], models: list[ModelInfo]) -> None:
         with st.container():
             shown = _toolbar(entries, models, answers, reading)
     with place:
-        if reading.predict:
-            components_predict.show_score(playing, models)
+        score = st.container()  # filled last, for the round that is shown below counts
         _one(chosen, models, answers, reading)
+        if reading.predict:
+            with score:
+                components_predict.show_score(playing, models)
     if len(entries) == 1:
         return
     components.wait_for(resources.answering(), progress)

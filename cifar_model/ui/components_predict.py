@@ -53,7 +53,7 @@ def ask_guess(playing: Game, key: Hashable) -> None:
     widget = f"guess-{key}"
     st.subheader("What do you say?", anchor=False)
     st.pills(
-        "Your guess shows the answer", CLASS_NAMES, key=widget,
+        "Your guess shows the answer", CLASS_NAMES, key=widget, wrap=True,
         on_change=lambda: playing.commit(key, st.session_state[widget]),
     )  # fmt: skip
 
@@ -95,6 +95,6 @@ def show_foresight(playing: Game, models: Iterable[ModelInfo]) -> None:
 
 
 def _score(playing: Game, text: str) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", border=True):
-        st.markdown(text, width="stretch")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f":material/scoreboard: {text}", width="content")
         st.button("Start again", on_click=playing.rounds.clear, type="tertiary", key="start_again")

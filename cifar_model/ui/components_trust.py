@@ -27,7 +27,7 @@ class Reading:
 
 def choose_reading(models: list[ModelInfo]) -> Reading:
     """The row of switches above the answers; what no model can do isn't offered."""
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", width="content"):
         level, raw = DEFAULT_LEVEL, False
         if any(fitted(model, "sets") for model in models):
             level = st.segmented_control(

@@ -33,7 +33,7 @@ def explain_picture(pixels: np.ndarray, answers: list[tuple[ModelInfo, np.ndarra
         return
     with panel, components.guarded():
         best = CLASS_NAMES[int(answers[0][1].argmax())]
-        chosen = st.pills("Evidence for", CLASS_NAMES, default=best, required=True, key=f"why-{key}-{best}")
+        chosen = st.pills("Evidence for", CLASS_NAMES, default=best, required=True, wrap=True, key=f"why-{key}-{best}")
         index = CLASS_NAMES.index(chosen or best)
         with st.container(horizontal=True, gap="medium"):
             _picture(pixels, "What the network sees")

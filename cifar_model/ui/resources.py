@@ -1,7 +1,10 @@
 """The app's wiring: every resource that sessions share is made here, once, and is replaced here by a test."""
 
+import contextlib
 import gc
 import hashlib
+import threading
+import time
 from collections import OrderedDict
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future
@@ -14,7 +17,7 @@ from streamlit.runtime.pages_manager import PagesManager
 
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.dataset import THREE_WAYS, Source, find_source
-from cifar_model.errors import DatasetError
+from cifar_model.errors import DatasetError, LabError
 from cifar_model.models import ANSWERS_FILE, CARD_FILE, MODEL_FILE, ModelInfo, assets_dir, list_models
 from cifar_model.report import Report, read_report
 from cifar_model.surprise import Mix, class_pairs, draw_pairs, mid_blends
@@ -30,6 +33,7 @@ if PagesManager.uses_pages_directory:
 
 AT_A_TIME = 16  # pictures a request: another person's single picture waits for no more than these
 KEPT_SWEEPS = 200  # 15 kB each
+SECONDS_TO_LOOK = 2.0
 PAIRS_EACH = 2  # random pairs of test pictures for each two classes
 
 
@@ -39,7 +43,17 @@ def answering() -> Worker:
     known = list_models()
     if not known:
         return Worker()
-    return Worker("answer", known[0].path, np.zeros((AT_A_TIME, 32, 32, 3), np.uint8))
+    worker = Worker("answer", known[0].path, np.zeros((AT_A_TIME, 32, 32, 3), np.uint8))
+
+    def prepare_explanations() -> None:
+        # The first explanation compiles for some seconds: better now, while the first visitor looks at an answer.
+        with contextlib.suppress(LabError):
+            worker.wait(60)
+            time.sleep(SECONDS_TO_LOOK)
+            worker.submit("explain", known[0].path, np.zeros((32, 32, 3), np.uint8), 0)
+
+    threading.Thread(target=prepare_explanations, daemon=True).start()
+    return worker
 
 
 @st.cache_resource(show_spinner=False)

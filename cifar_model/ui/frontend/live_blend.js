@@ -7,11 +7,11 @@ const shape = (tag, attributes, parent) => {
   return made;
 };
 
-export default function ({ data, parentElement, setStateValue }) {
+export default function ({ data, parentElement, setStateValue, setTriggerValue }) {
   const root = parentElement.querySelector(".root");
   if (outdated(root, data)) return;
   const view = (root.view ??= makeView(root));
-  view.update(data, (ratio) => setStateValue("ratio", ratio));
+  view.update(data, (ratio) => setStateValue("ratio", ratio), (guess) => setTriggerValue("guess", guess));
   return () => {};
 }
 
@@ -52,9 +52,10 @@ function makeView(root) {
   slider.onpointerdown = () => { busy = true; };
   slider.onpointerup = slider.onpointercancel = () => { busy = false; };
 
-  view.update = (data, sendRatio) => {
+  view.update = (data, sendRatio, sendGuess) => {
     send = sendRatio;
     view.data = data;
+    view.guess = (name) => sendGuess({ class: name, ratio: view.ratio });
     if (view.version !== data.version && !busy) {
       view.ratio = data.ratio;
       view.version = data.version;
@@ -65,11 +66,15 @@ function makeView(root) {
     slider.setAttribute("aria-label", `Share of ${data.a.name} in per cent, the rest is ${data.b.name}`);
     find(".all-b").textContent = `all ${data.b.name}`;
     find(".all-a").textContent = `all ${data.a.name}`;
-    if (view.panels.length !== data.models.length) {
+    const kind = data.question ? "question" : `answers of ${data.models.length}`;
+    if (view.kind !== kind) {
+      view.kind = kind;
       view.panels.forEach((panel) => panel.remove());
-      view.panels = data.models.map(() => makePanel(root, data.classes, (ratio) => set(ratio), tell));
+      view.panels = data.question
+        ? [makeQuestion(root, data, (name) => view.guess(name))]
+        : data.models.map(() => makePanel(root, data.classes, (ratio) => set(ratio), tell));
     }
-    view.panels.forEach((panel, i) => panel.update(data.models[i], data));
+    if (!data.question) view.panels.forEach((panel, i) => panel.update(data.models[i], data));
     if (view.sprite !== data.sprite) {
       view.sprite = data.sprite;
       const image = new Image();
@@ -87,22 +92,64 @@ function makeView(root) {
   return view;
 }
 
+// Predict first: ten buttons in the place of the ten bars. What the network says isn't here yet.
+function makeQuestion(root, data, guess) {
+  const panel = element("section", "answer"), list = element("div", "guesses");
+  panel.append(element("div", "model", data.models.map((model) => model.title).join(", ")));
+  panel.append(element("div", "winner", data.question), list);
+  for (const [name, color] of data.classes) {
+    const button = element("button", "guess"), dot = element("span", "dot");
+    button.type = "button";
+    dot.style.background = color;
+    button.append(dot, name);
+    button.onclick = () => {
+      list.querySelectorAll("button").forEach((other) => { other.disabled = true; });
+      guess(name);
+    };
+    list.append(button);
+  }
+  root.querySelector(".answers").append(panel);
+  return { show: () => data.question, remove: () => panel.remove() };
+}
+
 function makePanel(root, classes, set, tell) {
   const answer = element("section", "answer"), curve = element("section", "curve");
   const model = element("div", "model"), winner = element("div", "winner"), bars = makeBars(classes);
-  answer.append(model, winner, bars.list);
+  const verdict = element("div", "verdict"), strange = element("div", "strange");
+  answer.append(model, winner, verdict, strange, bars.list);
   const heading = element("h4"), changes = element("p", "changes"), gap = element("p", "gap");
   const svg = shape("svg", { role: "img" });
   curve.append(heading, svg, changes, gap);
   root.querySelector(".answers").append(answer);
   root.querySelector(".curves").append(curve);
-  const margin = { left: 40, right: 12, top: 18, bottom: 46 }, height = 270;
-  let rows = [], info = null, data = null, width = 0, marker = null, dots = [];
+  const margin = { left: 40, right: 12, top: 18, bottom: 46 };
+  let height = 270, rows = [], sets = [], said = [], outside = [], info = null, data = null, width = 0, marker = null, dots = [];
 
   const x = (ratio) => margin.left + (ratio / 100) * (width - margin.left - margin.right);
   const y = (p) => height - margin.bottom - p * (height - margin.top - margin.bottom);
 
+  const edge = (ratio) => x(Math.min(100, Math.max(0, ratio - 0.5)));
+
+  // The answer sets along the way: a class a layer, so that one, both and many differ at a glance.
+  const drawSets = () => {
+    const top = y(0) + 13, full = 20;
+    shape("rect", { class: "empty", x: x(0), y: top, width: x(100) - x(0), height: full }, svg);
+    runs(sets.map((set) => set.join())).forEach(([from, to]) => {
+      const part = { x: edge(from), width: edge(to + 1) - edge(from) }, members = sets[from], layer = full / members.length;
+      members.forEach((c, i) => shape("rect", { class: "member", ...part, y: top + i * layer, height: layer, fill: classes[c][1] }, svg));
+    });
+    runs(sets.map((set) => set.length)).forEach(([from, to, count]) => {
+      if (edge(to + 1) - edge(from) < 22) return;
+      const text = shape("text", { class: "count", x: (edge(from) + edge(to + 1)) / 2, y: top + 14.5, "text-anchor": "middle" }, svg);
+      text.textContent = count;
+    });
+    shape("text", { x: margin.left - 6, y: top + 14, "text-anchor": "end" }, svg).textContent = "set";
+  };
+
   const draw = () => {
+    height = sets.length ? 296 : 270;
+    margin.bottom = sets.length ? 72 : 46;
+    svg.style.height = `${height}px`;
     width = svg.clientWidth;
     if (!width || !info) return;
     svg.replaceChildren();
@@ -116,16 +163,18 @@ function makePanel(root, classes, set, tell) {
       shape("text", { x: x(share), y: height - 26, "text-anchor": "middle" }, svg).textContent = `${share}`;
     }
     shape("text", { x: x(50), y: height - 6, "text-anchor": "middle" }, svg).textContent = `Share of ${data.a.name} (%)`;
+    // Where the picture looks like none of the ten classes.
+    runs(outside.map(Number)).forEach(([from, to, is]) => {
+      if (is) shape("rect", { class: "strange-part", x: edge(from), y: y(1), width: edge(to + 1) - edge(from), height: y(0) - y(1) }, svg);
+    });
     const winners = rows.map((row) => row.indexOf(Math.max(...row)));
-    for (let from = 0; from < STEPS; ) {
-      let to = from;
-      while (to + 1 < STEPS && winners[to + 1] === winners[from]) to++;
+    runs(winners).forEach(([from, to, winner]) => {
       // A strip below the curves: who leads from where to where.
-      const start = Math.max(0, from - 0.5), end = Math.min(100, to + 0.5);
-      shape("rect", { x: x(start), width: x(end) - x(start), y: height - 42, height: 5, fill: classes[winners[from]][1] }, svg);
-      if (from > 0) shape("line", { class: "change", x1: x(start), x2: x(start), y1: y(1), y2: y(0) }, svg);
-      from = to + 1;
-    }
+      const at = { x: edge(from), width: edge(to + 1) - edge(from), y: y(0) + 4, height: 5 };
+      shape("rect", { ...at, fill: classes[winner][1] }, svg);
+      if (from > 0) shape("line", { class: "change", x1: edge(from), x2: edge(from), y1: y(1), y2: y(0) }, svg);
+    });
+    if (sets.length) drawSets();
     const peaks = classes.map((_, c) => Math.max(...rows.map((row) => row[c])));
     const order = classes.map((_, c) => c).sort((one, other) => peaks[one] - peaks[other]);
     for (const c of order) {
@@ -174,6 +223,9 @@ function makePanel(root, classes, set, tell) {
       data = nextData;
       if (same) return;
       rows = fillIn(info.known, info.probabilities);
+      [sets, said, outside] = [info.sets, info.said, info.outside].map((values) => spread(info.known, values));
+      verdict.hidden = !sets.length;
+      strange.hidden = !outside.length;
       model.textContent = info.title;
       heading.textContent = `What ${info.title} believes along the way`;
       svg.setAttribute("aria-label", info.description);
@@ -182,14 +234,17 @@ function makePanel(root, classes, set, tell) {
     },
     show(ratio) {
       last = ratio;
-      const best = bars.set(rows[ratio]);
+      const none = Boolean(outside[ratio]), best = bars.set(rows[ratio], none);
       const dot = element("span", "dot");
       dot.style.background = classes[best][1];
       const text = `${classes[best][0]} · ${percent(rows[ratio][best])}`;
       winner.replaceChildren(dot, text);
+      winner.classList.toggle("unsure", none);
+      verdict.textContent = said.length ? `Set: ${said[ratio]}` : "";
+      strange.textContent = none ? info.strange : "";
       gap.textContent = info.gaps[ratio] ?? "";
       place(ratio);
-      return `${info.title}: ${text}`;
+      return [`${info.title}: ${text}`, said[ratio], none ? info.strange : ""].filter(Boolean).join(", ");
     },
     remove() {
       observer.disconnect();
@@ -197,6 +252,27 @@ function makePanel(root, classes, set, tell) {
       curve.remove();
     },
   };
+}
+
+// Neighbours of one value: [first, last, value] of each run.
+function runs(values) {
+  const found = [];
+  for (let from = 0; from < values.length; ) {
+    let to = from;
+    while (to + 1 < values.length && values[to + 1] === values[from]) to++;
+    found.push([from, to, values[from]]);
+    from = to + 1;
+  }
+  return found;
+}
+
+// What is known at some ratios, at all of them: that of the nearest.
+function spread(known, values) {
+  if (!values.length) return [];
+  return Array.from({ length: STEPS }, (_, ratio) => {
+    const away = known.map((k) => Math.abs(k - ratio));
+    return values[away.indexOf(Math.min(...away))];
+  });
 }
 
 // Probabilities at all ratios: straight lines between those that are known so far.
