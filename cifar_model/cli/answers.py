@@ -19,6 +19,7 @@ from cifar_model.errors import ImageError, LabError, SettingsError
 from cifar_model.files import replacing
 from cifar_model.images import IMAGE_SUFFIXES, enlarge, find_images, load_image
 from cifar_model.models import assets_dir
+from cifar_model.surprise import SURPRISES
 
 SHEET_LIMIT = 1_000  # pictures on one sheet: some 25 megapixels
 
@@ -296,8 +297,8 @@ def _number(value: float) -> float | None:
 
 
 @click.command()
-@click.argument("a")
-@click.argument("b")
+@click.argument("a", required=False)
+@click.argument("b", required=False)
 @click.option(
     "--ratio", default=0.5, show_default=True, type=click.FloatRange(0, 1), help="A's share; B has the rest."
 )
@@ -309,10 +310,18 @@ def _number(value: float) -> float | None:
 @click.option("--sweep", "print_sweep", is_flag=True, help="Print all 101 ratios as CSV.")
 @click.option("--chart", metavar="FILE", type=_file, help="Draw the sweep: .png, .svg or .html.")
 @click.option("--out", metavar="FILE.png", type=_file, help="Save the mixed picture, enlarged 8 times.")
+@click.option(
+    "--ambiguous",
+    type=click.Choice(list(SURPRISES)),
+    is_flag=False,
+    flag_value="third",
+    help="In place of A and B: mid-blends of all pairs of sample photographs, the most surprising first, "
+    "because a third class wins, the model is unsure, or many answers are possible.",
+)
 @_json_option
 def blend(
-    a: str,
-    b: str,
+    a: str | None,
+    b: str | None,
     ratio: float,
     mode: str,
     model: str,
@@ -320,6 +329,7 @@ def blend(
     print_sweep: bool,
     chart: Path | None,
     out: Path | None,
+    ambiguous: str | None,
     as_json: bool,
 ) -> None:
     """Mix two pictures and say what a model sees in the mix.
@@ -331,6 +341,12 @@ def blend(
     from cifar_model import blending, figures
     from cifar_model.classifier import Classifier
 
+    if ambiguous:
+        if a or print_sweep or chart or out:
+            raise click.UsageError("--ambiguous mixes all samples: leave out A, B, --sweep, --chart and --out.")
+        return _print_ambiguous(Classifier(model, calibrated=not raw), model, ambiguous, as_json)
+    if not a or not b:
+        raise click.UsageError("Name two pictures to mix, A and B.")
     if chart:
         figures.check_chart_path(chart)
     if out:
@@ -384,6 +400,33 @@ def blend(
             bar = "█" * round(30 * float(probabilities[i]))
             click.echo(f"  {CLASS_NAMES[i]:<10}  {figures.percent(probabilities[i]):>7}  {bar}".rstrip())
         click.echo(summary)
+
+
+def _print_ambiguous(classifier, model: str, by: str, as_json: bool) -> None:
+    """The most surprising mid-blends of the sample photographs, one a pair of classes."""
+    from cifar_model import figures, surprise
+
+    samples = np.stack([_picture(name)[0] for name in CLASS_NAMES])
+    mixes = surprise.mid_blends(surprise.class_pairs())
+    parents = np.array([(mix.a, mix.b) for mix in mixes])
+    found = classifier.examine(surprise.mix_pictures(samples, mixes))
+    order = surprise.rank_mixes(found.probabilities, parents, sets=found.sets, by=by)
+    rows = []
+    for index in order:
+        mix, p = mixes[index], found.probabilities[index]
+        row = {"a": CLASS_NAMES[mix.a], "b": CLASS_NAMES[mix.b], "ratio": mix.ratio, "mode": mix.mode}
+        row |= {"class": CLASS_NAMES[int(p.argmax())], "probability": float(p.max())}
+        if found.sets is not None:
+            row["set"] = [CLASS_NAMES[i] for i in np.flatnonzero(found.sets[index])]
+        rows.append(row)
+    if as_json:
+        click.echo(json.dumps({"model": model, "by": by, "mixes": rows}, indent=2))
+        return
+    click.echo(f"{classifier.name}. {SURPRISES[by]}")
+    for row in rows:
+        recipe = f"{100 * row['ratio']:.0f} % {row['a']} + {100 - 100 * row['ratio']:.0f} % {row['b']}, {row['mode']}"
+        members = f"  {len(row['set'])} answers possible" if "set" in row else ""
+        click.echo(f"{recipe:<46}  {row['class']:<10} {figures.percent(row['probability']):>7}{members}")
 
 
 def _picture(source: str) -> tuple[np.ndarray, str]:
