@@ -27,6 +27,8 @@ BROWSER_ARGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # Chromium's own, too, may ask nobody but the app.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ]
 
 
@@ -43,28 +45,44 @@ class Server:
     def stop(self) -> None:
         """End the server as a person at the keyboard would, and wait until it's gone."""
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+            self._signal(signal.SIGTERM)
         try:
             self.process.wait(timeout=10)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            self._signal(getattr(signal, "SIGKILL", signal.SIGTERM))
             self.process.wait(timeout=10)
 
+    def _signal(self, number: int) -> None:
+        if hasattr(os, "killpg"):  # make, and the app that it has started
+            os.killpg(self.process.pid, number)
+        else:
+            self.process.send_signal(number)
 
-def start_server(directory: Path, **environment: str) -> Server:
-    """Start the app on a free port with its own runs and cache; return it once it's healthy."""
+
+def app_command() -> list[str]:
+    """`make app` where this virtual environment is make's own, else the command behind it."""
+    venv = Path(sys.prefix)
+    if (venv / "app").exists() and shutil.which("make"):
+        return ["make", "app", f"VENV={venv}"]
+    return [sys.executable, "-m", "streamlit", "run", str(ROOT / "streamlit_app.py")]
+
+
+def start_server(directory: Path, *, environment: dict[str, str] | None = None, **changes: str) -> Server:
+    """Start the app on a free port; return it once it's healthy.
+
+    It gets its own runs and cache and the variables in `changes`; or, with `environment`, that one and no other.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     runs, cache, log = directory / "runs", directory / "cache", directory / "server.log"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    env = {**os.environ, "CIFAR_LAB_RUNS": str(runs), "CIFAR_LAB_CACHE": str(cache), **environment}
+    env = environment or {**os.environ, "CIFAR_LAB_RUNS": str(runs), "CIFAR_LAB_CACHE": str(cache), **changes}
+    settings = {"PORT": str(port), "ADDRESS": "127.0.0.1", "HEADLESS": "true"}
     with open(log, "ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", str(ROOT / "streamlit_app.py"), f"--server.port={port}",
-             "--server.address=127.0.0.1", "--server.headless=true"],
-            cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-            start_new_session=True,
+            app_command(), cwd=ROOT, env=env | {f"STREAMLIT_SERVER_{key}": value for key, value in settings.items()},
+            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     server = Server(f"http://127.0.0.1:{port}", runs, cache, log, process)
     deadline = time.monotonic() + 60
