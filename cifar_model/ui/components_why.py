@@ -12,11 +12,10 @@ from cifar_model.ui.background import Task
 
 SIDE = 224  # pixels of a picture on the screen, a multiple of 32
 NEIGHBOURS = 8
-LEGEND = """<div style="display:flex;flex-wrap:wrap;gap:0.4rem 1.6rem;font-size:0.85rem;opacity:0.85">
-<span><span style="display:inline-block;width:4.5rem;height:0.8rem;border-radius:3px;vertical-align:-1px;
-background:linear-gradient(to right,#969696,#FF8C00)"></span> more evidence for the class</span>
-<span><span style="display:inline-block;width:0.9rem;height:0.9rem;vertical-align:-2px;background:#969696;
-border:2px solid #fff;outline:1px solid #202020"></span> the fifth of the picture with the most</span></div>"""
+# The colours of explain.overlay.
+LEGEND = """<div style="font-size:0.85rem;opacity:0.85"><span style="display:inline-block;width:7rem;height:0.8rem;
+border-radius:3px;vertical-align:-1px;margin-right:0.5rem;background:linear-gradient(to right,#404040,#D96C08,#FFEA75)">
+</span>more evidence for the class</div>"""
 
 
 @st.fragment
@@ -81,8 +80,8 @@ def _evidence(pixels: np.ndarray, model: ModelInfo, index: int, probability: flo
 def _legend() -> None:
     st.html(LEGEND)
     st.caption(
-        "Orange is where the picture speaks for the class: hiding it costs the class most. A class that gets little "
-        "has its evidence, too: the strongest there is, however weak."
+        "The brightest places speak most for the class: hiding them costs it most. A class that gets little has such "
+        "places, too: the strongest that there are, however weak."
     )
 
 
