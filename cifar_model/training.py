@@ -521,6 +521,11 @@ class _Run:
         shape = {"filters": settings.filters, "dropout": settings.dropout, "dense": settings.dense}
         self.network = build_network(settings.network, any_size=settings.network == "lab-net", **shape)
         set_whitening(self.network, self.images[:5000])
+        if self.source.kind == MINI:
+            for layer in self.network.layers:
+                if isinstance(layer, keras.layers.BatchNormalization):
+                    # Some hundred steps in all: at 0.99 its running means lag epochs behind, and validation dips.
+                    layer.momentum = min(layer.momentum, 0.9)
         if settings.start_from:
             self._start_from(settings.start_from)
         self.network.compile(
