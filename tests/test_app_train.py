@@ -7,9 +7,10 @@ import time
 import numpy as np
 import psutil
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from cifar_model import dataset, runs
+from cifar_model import dataset, distill, runs
 from cifar_model.architectures import count_parameters
 from cifar_model.errors import DatasetError, RunError
 from cifar_model.models import HISTORY_COLUMNS
@@ -93,16 +94,83 @@ def test_first_visit(home):
     assert not button(at, "Start training").disabled
 
 
-def test_without_data_a_download_is_offered(home, monkeypatch, tmp_path):
+@pytest.fixture
+def nowhere(monkeypatch, tmp_path):
+    """No CIFAR-10 on this machine."""
     monkeypatch.delenv("CIFAR10_DIR")
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setattr(dataset, "_keras_folders", lambda: [tmp_path / "keras"])
+
+
+@pytest.fixture
+def mini(monkeypatch, tmp_path):
+    """Small sheets in the place of the distilled pictures."""
+    pictures = np.random.default_rng(0).integers(0, 256, (10, 3, 32, 32, 3), np.uint8)
+    for module in (dataset, distill):
+        monkeypatch.setattr(module, "mini_dir", lambda: tmp_path / "mini")
+    card = {"scores": {"seed-cnn": {"real_test_accuracy_mean": 0.5678, "runs": 3}}}
+    distill.write_mini(tmp_path / "mini", pictures, pictures[:, :1], card)
+    st.cache_data.clear()
+
+
+def test_without_data_it_learns_from_the_pictures_that_ship(home, nowhere, mini, monkeypatch):
+    asked = []
+    monkeypatch.setattr(runs, "start_run", lambda settings, name, queue: asked.append(settings) or "x")
+    at = open_page()
+    text = words(at)
+    assert "distilled pictures" in text and "57 %" in text and "synthetic" in text and "All of CIFAR-10" in text
+    assert "Download CIFAR-10" in labels(at) and "Pictures to learn from" not in [c.label for c in at.segmented_control]
+    assert "--data mini" in text
+    button(at, "Start training").click().run()
+    assert asked[0] == default_settings("seed-cnn", "quick", "mini")
+
+
+def test_with_data_both_are_choices(home, mini):
+    at = open_page()
+    assert "Download CIFAR-10" not in labels(at) and "--data" not in words(at)
+    at.segmented_control(key="train_pictures").set_value("mini").run()
+    at.segmented_control(key="train_network").set_value("seed-cnn").run()
+    assert "--data mini" in words(at) and "57 %" in words(at)
+    assert at.number_input(key="train_epochs_seed-cnn_quick_mini").value == 20
+    assert not button(at, "Start training").disabled
+
+
+def test_the_distilled_pictures_are_shown(home, mini):
+    at = open_page()
+    assert not at.get("imgs")
+    at.session_state["train_mini_open"] = True
+    at.run()
+    assert len(at.get("imgs")) == 10 and "No photographs" in words(at)
+    next(p for p in at.pills if p.key == "train_mini_class").set_value("frog").run()
+    assert len(at.get("imgs")) == 3 and not at.exception
+
+
+def test_a_run_on_distilled_pictures_says_what_its_numbers_are_of(home, mini):
+    path = write_run(home, "small")
+    record = json.loads((path / "settings.json").read_text())
+    record["settings"]["data"] = "mini"
+    (path / "settings.json").write_text(json.dumps(record))
+    write_run(home, "large")
+    at = open_page(run="small")
+    text = words(at)
+    assert "validation are synthetic too" in text and "57 %" in text and "eight real photographs" in text
+    assert "Validation, synthetic" in [metric.label for metric in at.metric]
+    assert sorted(at.dataframe[0].value["Pictures"]) == ["CIFAR-10", "distilled"]
+
+
+def test_a_broken_download_can_go_on(home, nowhere, mini, tmp_path):
+    (tmp_path / "keras").mkdir()
+    (tmp_path / "keras" / dataset.PARTIAL_NAME).write_bytes(bytes(3_000_000))
+    assert "Go on after 3 MB" in labels(open_page())
+
+
+def test_without_data_and_without_those_a_download_is_offered(home, nowhere, monkeypatch, tmp_path):
+    monkeypatch.setattr(dataset, "mini_dir", lambda: tmp_path / "no-mini")
 
     def offline(progress):
         progress(1, 10)
         raise DatasetError("No answer from www.cs.toronto.edu: is there a network?")
 
     monkeypatch.setattr(dataset, "download", offline)
-    monkeypatch.setattr(dataset, "_keras_folders", lambda: [tmp_path / "keras"])
     at = open_page()
     assert "it isn't here yet" in words(at) and button(at, "Start training").disabled
     button(at, "Download CIFAR-10").click().run()
@@ -120,6 +188,19 @@ def test_a_data_folder_that_is_not_there(home, monkeypatch):
     at = open_page()
     assert "/not/there does not exist" in words(at)
     assert "Download CIFAR-10" not in labels(at) and button(at, "Start training").disabled
+
+
+def test_with_a_wrong_setting_distilled_pictures_are_a_choice_only(home, mini, monkeypatch):
+    monkeypatch.setenv("CIFAR10_DIR", "/not/there")
+    at = open_page()
+    assert "/not/there does not exist" in words(at) and button(at, "Start training").disabled
+    at.segmented_control(key="train_pictures").set_value("mini").run()
+    assert not button(at, "Start training").disabled
+
+
+def test_runs_kept_in_a_temporary_folder_are_said_to_be(home, monkeypatch, tmp_path):
+    monkeypatch.setattr("cifar_model.ui.training_runs.temporary_folder", lambda: tmp_path)
+    assert "Your home folder can't be written to" in words(open_page())
 
 
 def test_a_recipe_fills_the_form(home):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from cifar_model.ui.training import IDLE_SECONDS, LIVE_SECONDS, fenced
 CIFAR10 = "cifar10"
 TITLES = {CIFAR10: "CIFAR-10", MINI: "Distilled pictures"}
 OVERVIEW = "each class"
-OVERVIEW_PICTURES = 4  # of each class, as a square
+OVERVIEW_SIDE = 2  # of the square of pictures that stands for a class
 
 
 @dataclass(frozen=True)
@@ -183,11 +184,11 @@ def _distilled(name: str) -> list[bytes]:
 
 @st.cache_data(show_spinner=False)
 def _overview(name: str) -> bytes:
-    """The first four training pictures of a class in a square."""
+    """The first training pictures of a class, as a square of two by two."""
     from cifar_model.distill import read_mini
 
     (images, labels), _ = read_mini()
-    few = images[labels == CLASS_NAMES.index(name)][:OVERVIEW_PICTURES]
-    side = int(OVERVIEW_PICTURES**0.5)
-    rows = [np.concatenate(few[start : start + side], axis=1) for start in range(0, len(few), side)]
+    own = images[labels == CLASS_NAMES.index(name)]
+    side = min(OVERVIEW_SIDE, math.isqrt(len(own)))
+    rows = [np.concatenate(own[row * side : (row + 1) * side], axis=1) for row in range(side)]
     return encode_png(np.concatenate(rows), scale=6)
