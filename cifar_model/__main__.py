@@ -12,6 +12,7 @@ from cifar_model.errors import LabError
 # Command: its module in cifar_model.cli, and the line that `--help` shows.
 COMMANDS = {
     "data": ("data", "Show what CIFAR-10 data is found, and where."),
+    "distill": ("distill", "Make the synthetic pictures that stand in for CIFAR-10."),
     "train": ("train", "Train a network and keep it as a run."),
     "runs": ("runs", "List training runs; show, follow, pause, resume or stop one."),
     "classify": ("answers", "Answer what pictures show."),

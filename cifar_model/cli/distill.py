@@ -1,0 +1,130 @@
+"""``python -m cifar_model distill``: make the pictures that stand in where CIFAR-10 is absent."""
+
+import json
+import os
+import platform
+import shlex
+import sys
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+
+from cifar_model import dataset
+from cifar_model.classes import CLASS_NAMES
+from cifar_model.distill import LIMITS, DistillSettings, copy_check, score
+from cifar_model.distill import distill as distill_to
+from cifar_model.errors import SettingsError
+
+RUNS = 3  # trainings whose scores are averaged
+LINE_SECONDS = 5.0
+
+
+def _limits(field: str) -> str:
+    low, high = LIMITS[field]
+    return f"{low:,} to {high:,}"
+
+
+@click.command()
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the pictures.")
+@click.option("--per-class", type=int, help=f"Pictures to train with, {_limits('per_class')} [default: 100].")
+@click.option(
+    "--validation-per-class",
+    type=int,
+    help=f"Pictures to validate with, {_limits('validation_per_class')} [default: 20].",
+)
+@click.option("--iterations", type=int, help=f"Steps of improvement, {_limits('iterations')} [default: 2400].")
+@click.option("--seed", type=int, help="Of every random draw [default: 0].")
+@click.option("--data", "data_dir", metavar="DIR", help="CIFAR-10's folder or archive [default: CIFAR10_DIR].")
+@click.option("--checks/--no-checks", default=True, help="Score the pictures and look for copies, for the card.")
+@click.option("--json", "as_json", is_flag=True, help="Print the card as JSON.")
+def distill(out: Path, data_dir: str | None, checks: bool, as_json: bool, **options) -> None:
+    """Distil CIFAR-10 into some hundred synthetic pictures, from which a network can learn alone.
+
+    Takes about half an hour on two CPU cores. Break it off with Ctrl-C at any time: the same command goes on from
+    its last checkpoint in --out. Then a seed-cnn learns from the pictures, and another from as many random real
+    ones; both are scored on the test images, three times, and each picture is compared with all training images.
+    """
+    settings = DistillSettings(**{key: value for key, value in options.items() if value is not None})
+    if data_dir == dataset.MINI:
+        raise SettingsError("--data mini is what this command makes: name a folder with all of CIFAR-10.")
+    source = dataset.find_source(data_dir)
+    data = dataset.load_cifar10(data_dir)
+    command = ["python", "-m", "cifar_model", "distill", "--out", str(out)]
+    for key, value in options.items():
+        if value is not None:
+            command += ["--" + key.replace("_", "-"), str(value)]
+    display = _Display()
+
+    def describe(train: np.ndarray, validation: np.ndarray) -> dict:
+        machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, {platform.system()}"
+        facts = {"data": source.title, "test_images": len(data[1][1]), "hardware": machine}
+        return facts | (_check(train, validation, data, display) if checks else {})
+
+    card = distill_to(data, out, settings, describe=describe, command=shlex.join(command), report=display)
+    if as_json:
+        return click.echo(json.dumps(card, indent=2))
+    click.echo(
+        f"{out}: {len(CLASS_NAMES)} classes × {card['per_class']['train']} pictures to train with, "
+        f"{card['per_class']['validation']} to validate with, {card['seconds'] / 60:.0f} minutes."
+    )
+    if checks:
+        for name, title in (("seed-cnn", "these pictures"), ("random_real", "as many random real ones")):
+            entry = card["scores"][name]
+            click.echo(f"  seed-cnn after {title}: {100 * entry['real_test_accuracy_mean']:.1f} % of the test images")
+        for part, found in card["nearest"].items():
+            click.echo(
+                f"  {part}: nearest photograph at {found['to_nearest']['median']:.3f} (median), which is at "
+                f"{found['nearest_to_its_nearest']['median']:.3f} from its own; {100 * found['farther']:.0f} % farther"
+            )
+
+
+def _check(train, validation, data, display) -> dict:
+    """Scores and distances, for the card."""
+    (images, labels), test = data
+    n = train.shape[1]
+    ours = train.reshape(-1, *train.shape[2:]), np.repeat(np.arange(len(CLASS_NAMES)), n)
+    scores = {"seed-cnn": [], "random_real": []}
+    for run in range(RUNS):
+        rng = np.random.default_rng(run)
+        rows = np.concatenate([rng.choice(np.flatnonzero(labels == c), n, replace=False) for c in range(10)])
+        for name, pictures in (("seed-cnn", ours), ("random_real", (np.asarray(images[rows]), labels[rows]))):
+            accuracy, seconds = score(pictures, test, seed=run)
+            scores[name].append((accuracy, seconds))
+            display("note", {"message": f"{name}, run {run + 1}: {100 * accuracy:.2f} % in {seconds:.0f} s"})
+    every = np.asarray(images)
+    return {
+        "scores": {
+            name: {
+                "real_test_accuracy_mean": round(float(np.mean([a for a, _ in runs])), 4),
+                "real_test_accuracies": [round(a, 4) for a, _ in runs],
+                "runs": len(runs),
+                "training_seconds_mean": round(float(np.mean([s for _, s in runs])), 1),
+                "pictures": len(ours[1]),
+                "recipe": "seed-cnn, quick, as train --data mini",
+            }
+            for name, runs in scores.items()
+        },
+        "nearest": {
+            part: copy_check(pictures.reshape(-1, *pictures.shape[2:]), every, report=display)
+            for part, pictures in (("train", train), ("validation", validation))
+        },
+    }
+
+
+class _Display:
+    """One line that is rewritten in a terminal, a line every few seconds elsewhere; on stderr."""
+
+    def __init__(self):
+        self.last, self.live = 0.0, sys.stderr.isatty()
+
+    def __call__(self, kind: str, record: dict) -> None:
+        now = time.monotonic()
+        if kind == "note":
+            return click.echo(record["message"], err=True)
+        ended = record["done"] == record["total"]
+        if ended or now - self.last >= (0.2 if self.live else LINE_SECONDS):
+            self.last = now
+            line = f"{record['stage']}: {record['done']:,}/{record['total']:,}  {record['text']}"
+            click.echo(f"\r\x1b[K{line}" if self.live else line, err=True, nl=ended or not self.live)
