@@ -135,13 +135,15 @@ def test_with_data_both_are_choices(home, mini):
 
 
 def test_the_distilled_pictures_are_shown(home, mini):
-    at = open_page()
-    assert not at.get("imgs")
-    at.session_state["train_mini_open"] = True
-    at.run()
-    assert len(at.get("imgs")) == 10 and "No photographs" in words(at)
-    next(p for p in at.pills if p.key == "train_mini_class").set_value("frog").run()
-    assert len(at.get("imgs")) == 3 and not at.exception
+    def look():
+        from cifar_model.ui.training_data import mini_pictures
+
+        mini_pictures()
+
+    at = AppTest.from_function(look, default_timeout=30).run()
+    assert len(at.get("image")) == 10 and "No photographs" in words(at)
+    at.pills(key="train_mini_class").set_value("frog").run()
+    assert len(at.get("image")) == 3 and not at.exception
 
 
 def test_a_run_on_distilled_pictures_says_what_its_numbers_are_of(home, mini):

@@ -151,11 +151,12 @@ def mini_section() -> None:
     )
     if place.open:
         with place:
-            st.fragment(_mini_pictures)()
+            st.fragment(mini_pictures)()
 
 
 @guarded()
-def _mini_pictures() -> None:
+def mini_pictures() -> None:
+    """One class, or some of each."""
     st.markdown(
         "No photographs: a computer painted these pixel by pixel, until networks that learn from them alone "
         "recognised real photographs. What looks odd to you is what a network looks for."
