@@ -217,7 +217,8 @@ def mark(heat: np.ndarray, share: float = MARKED_SHARE) -> np.ndarray:
 def blurred(images: np.ndarray) -> np.ndarray:
     """Pictures (n, 32, 32, 3) without their detail: float32, Gaussian blur of BLUR_SIGMA pixels."""
     blur = _blur(BLUR_SIGMA)
-    return np.einsum("ij,njkc,lk->nilc", blur, images.astype(np.float32), blur, optimize=True)
+    # In float64, so that a plain picture stays exactly as it is: rounding would be its only "evidence".
+    return np.einsum("ij,njkc,lk->nilc", blur, images.astype(np.float64), blur, optimize=True).astype(np.float32)
 
 
 def _checked(images: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -256,7 +257,7 @@ def _blur(sigma: float) -> np.ndarray:
     """Gaussian blur of 32 pixels in a row as a matrix (32, 32): blur both axes of x by `m @ x @ m.T`."""
     distance = np.subtract.outer(np.arange(IMAGE_SIZE), np.arange(IMAGE_SIZE))
     matrix = np.exp(-0.5 * (distance / sigma) ** 2)
-    return (matrix / matrix.sum(axis=1, keepdims=True)).astype(np.float32)
+    return matrix / matrix.sum(axis=1, keepdims=True)
 
 
 # ------------------------------------------------------------------------------------------------- drawing
