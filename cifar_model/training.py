@@ -21,6 +21,7 @@ from cifar_model.architectures import build_network, mirror_average, set_whiteni
 from cifar_model.backend import import_keras
 from cifar_model.classes import CLASS_NAMES, IMAGE_SIZE
 from cifar_model.dataset import MINI, find_source, load_cifar10, mini_score
+from cifar_model.distill import read_mini
 from cifar_model.errors import LabError, RunError, SettingsError
 from cifar_model.files import replacing
 from cifar_model.images import load_image
@@ -502,8 +503,6 @@ class _Run:
 
     def _load_mini(self) -> np.ndarray:
         """The distilled pictures, which have no test part; shown are sample photographs, for those are real."""
-        from cifar_model.distill import read_mini
-
         (images, labels), (self.held_images, self.held_labels) = read_mini()
         order = np.random.default_rng(SPLIT_SEED).permutation(len(images))
         kept = np.sort(order[: max(1, round(len(images) * self.settings.fraction))])

@@ -13,6 +13,7 @@ import streamlit as st
 from cifar_model import dataset
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.dataset import MINI
+from cifar_model.distill import read_mini
 from cifar_model.errors import LabError
 from cifar_model.images import encode_png
 from cifar_model.ui.components import guarded
@@ -177,8 +178,6 @@ def mini_pictures() -> None:
 @st.cache_data(show_spinner=False)
 def _distilled(name: str) -> list[bytes]:
     """The training pictures of a class as PNG files, each pixel a square of eight by eight."""
-    from cifar_model.distill import read_mini
-
     (images, labels), _ = read_mini()
     return [encode_png(pixels, scale=8) for pixels in images[labels == CLASS_NAMES.index(name)]]
 
@@ -186,8 +185,6 @@ def _distilled(name: str) -> list[bytes]:
 @st.cache_data(show_spinner=False)
 def _overview(name: str) -> bytes:
     """The first training pictures of a class, as a square of two by two."""
-    from cifar_model.distill import read_mini
-
     (images, labels), _ = read_mini()
     own = images[labels == CLASS_NAMES.index(name)]
     side = min(OVERVIEW_SIDE, math.isqrt(len(own)))
