@@ -19,7 +19,7 @@ import numpy as np
 
 from cifar_model.architectures import PIXEL_MEAN, PIXEL_VARIANCE, SEED_FILTERS
 from cifar_model.classes import CLASS_NAMES, IMAGE_SIZE
-from cifar_model.dataset import Split, mini_dir
+from cifar_model.dataset import MINI, Split, mini_dir
 from cifar_model.errors import DatasetError, SettingsError
 from cifar_model.files import replacing
 from cifar_model.models import read_json, write_json
@@ -626,31 +626,39 @@ def score(
     accuracy : share of `test` answered rightly, 0–1, after the last epoch (validation picks nothing)
     seconds : that the training took
     """
-    from cifar_model.architectures import build_network, set_whitening
+    from cifar_model.architectures import build_network, mirror_average, set_whitening
     from cifar_model.backend import import_keras
     from cifar_model.optimizers import build_optimizer
-    from cifar_model.recipes import Settings, schedule_factor
-    from cifar_model.training import epoch_batches
+    from cifar_model.recipes import Settings, resolution_at, schedule_factor
+    from cifar_model.training import epoch_batches, shrink
 
     keras = import_keras()
-    settings = Settings(network=network, recipe=recipe, epochs=epochs, data="mini", seed=seed)
+    settings = Settings(network=network, recipe=recipe, epochs=epochs, data=MINI, seed=seed)
+    details, grows = settings.details, network == "lab-net"
     keras.utils.set_random_seed(seed)
-    passes = settings.details.passes
-    images, labels = np.tile(pictures[0], (passes, 1, 1, 1)), np.tile(pictures[1], passes)
-    built = build_network(network)
-    set_whitening(built, pictures[0])
-    built.compile(
+    images, labels = (np.tile(array, (details.passes, *[1] * (array.ndim - 1))) for array in pictures)
+    learner = build_network(network, any_size=grows)
+    set_whitening(learner, pictures[0])
+    for layer in learner.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = min(layer.momentum, 0.9)
+    learner.compile(
         build_optimizer(settings.optimizer, settings.learning_rate),
-        keras.losses.CategoricalCrossentropy(label_smoothing=settings.details.label_smoothing),
+        keras.losses.CategoricalCrossentropy(label_smoothing=details.label_smoothing),
         jit_compile=False,
     )
     total = settings.epochs * (len(images) // min(settings.batch_size, len(images)))
     began, step = time.perf_counter(), 0
     for epoch in range(1, settings.epochs + 1):
-        for batch, targets in epoch_batches(images, labels, settings=settings, epoch=epoch):
-            built.optimizer.learning_rate = settings.learning_rate * schedule_factor(settings.details, step / total)
-            built.train_on_batch(batch, targets)
+        sized = shrink(images, resolution_at(details, step / total))
+        for batch, targets in epoch_batches(sized, labels, settings=settings, epoch=epoch):
+            learner.optimizer.learning_rate = settings.learning_rate * schedule_factor(details, step / total)
+            learner.train_on_batch(batch, targets)
             step += 1
     seconds = time.perf_counter() - began
-    answers = built.predict(test[0], batch_size=500, verbose=0)
+    if grows:
+        learner, weights = build_network(network), learner.get_weights()
+        learner.set_weights(weights)
+        learner = mirror_average(learner)
+    answers = learner.predict(test[0], batch_size=500, verbose=0)
     return float((answers.argmax(axis=1) == test[1]).mean()), seconds

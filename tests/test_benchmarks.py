@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers import REPOSITORY
 
-NAMES = ("time_to_accuracy", "machine_use", "eight_epochs", "answers", "app")
+NAMES = ("time_to_accuracy", "machine_use", "eight_epochs", "answers", "app", "distilled")
 
 
 def run(name, *options, **environment):

@@ -17,7 +17,8 @@ from cifar_model.distill import LIMITS, DistillSettings, copy_check, score
 from cifar_model.distill import distill as distill_to
 from cifar_model.errors import SettingsError
 
-RUNS = 3  # trainings whose scores are averaged
+SCORED = ("seed-cnn", "lab-net")
+RUNS = 3  # trainings of each network whose scores are averaged
 LINE_SECONDS = 5.0
 
 
@@ -43,8 +44,8 @@ def distill(out: Path, data_dir: str | None, checks: bool, as_json: bool, **opti
     """Distil CIFAR-10 into some hundred synthetic pictures, from which a network can learn alone.
 
     Takes about half an hour on two CPU cores. Break it off with Ctrl-C at any time: the same command goes on from
-    its last checkpoint in --out. Then a seed-cnn learns from the pictures, and another from as many random real
-    ones; both are scored on the test images, three times, and each picture is compared with all training images.
+    its last checkpoint in --out. Then networks learn from the pictures, and others from as many random real
+    ones; all are scored on the test images, three times, and each picture is compared with all training images.
     """
     settings = DistillSettings(**{key: value for key, value in options.items() if value is not None})
     if data_dir == dataset.MINI:
@@ -70,9 +71,11 @@ def distill(out: Path, data_dir: str | None, checks: bool, as_json: bool, **opti
         f"{card['per_class']['validation']} to validate with, {card['seconds'] / 60:.0f} minutes."
     )
     if checks:
-        for name, title in (("seed-cnn", "these pictures"), ("random_real", "as many random real ones")):
-            entry = card["scores"][name]
-            click.echo(f"  seed-cnn after {title}: {100 * entry['real_test_accuracy_mean']:.1f} % of the test images")
+        for network in SCORED:
+            ours, real = (
+                found[network]["real_test_accuracy_mean"] for found in (card["scores"], card["scores"]["random_real"])
+            )
+            click.echo(f"  {network}: {100 * ours:.1f} % of the test images; {100 * real:.1f} % after random real ones")
         for part, found in card["nearest"].items():
             click.echo(
                 f"  {part}: nearest photograph at {found['to_nearest']['median']:.3f} (median), which is at "
@@ -85,31 +88,35 @@ def _check(train, validation, data, display) -> dict:
     (images, labels), test = data
     n = train.shape[1]
     ours = train.reshape(-1, *train.shape[2:]), np.repeat(np.arange(len(CLASS_NAMES)), n)
-    scores = {"seed-cnn": [], "random_real": []}
+    scores = {name: {"distilled": [], "random real": []} for name in SCORED}
     for run in range(RUNS):
         rng = np.random.default_rng(run)
         rows = np.concatenate([rng.choice(np.flatnonzero(labels == c), n, replace=False) for c in range(10)])
-        for name, pictures in (("seed-cnn", ours), ("random_real", (np.asarray(images[rows]), labels[rows]))):
-            accuracy, seconds = score(pictures, test, seed=run)
-            scores[name].append((accuracy, seconds))
-            display("note", {"message": f"{name}, run {run + 1}: {100 * accuracy:.2f} % in {seconds:.0f} s"})
+        for network in SCORED:
+            for name, pictures in (("distilled", ours), ("random real", (np.asarray(images[rows]), labels[rows]))):
+                accuracy, seconds = score(pictures, test, seed=run, network=network)
+                scores[network][name].append((accuracy, seconds))
+                message = f"{network}, {name} pictures, run {run + 1}: {100 * accuracy:.2f} % after {seconds:.0f} s"
+                display("note", {"message": message})
     every = np.asarray(images)
     return {
-        "scores": {
-            name: {
-                "real_test_accuracy_mean": round(float(np.mean([a for a, _ in runs])), 4),
-                "real_test_accuracies": [round(a, 4) for a, _ in runs],
-                "runs": len(runs),
-                "training_seconds_mean": round(float(np.mean([s for _, s in runs])), 1),
-                "pictures": len(ours[1]),
-                "recipe": "seed-cnn, quick, as train --data mini",
-            }
-            for name, runs in scores.items()
-        },
+        "scores": {network: _summary(found["distilled"]) for network, found in scores.items()}
+        | {"random_real": {network: _summary(found["random real"]) for network, found in scores.items()}}
+        | {"pictures": len(ours[1]), "recipe": "quick, as train --data mini"},
         "nearest": {
             part: copy_check(pictures.reshape(-1, *pictures.shape[2:]), every, report=display)
             for part, pictures in (("train", train), ("validation", validation))
         },
+    }
+
+
+def _summary(runs: list[tuple[float, float]]) -> dict:
+    accuracies, seconds = zip(*runs, strict=True)
+    return {
+        "real_test_accuracy_mean": round(float(np.mean(accuracies)), 4),
+        "real_test_accuracies": [round(accuracy, 4) for accuracy in accuracies],
+        "runs": len(runs),
+        "training_seconds_mean": round(float(np.mean(seconds)), 1),
     }
 
 
