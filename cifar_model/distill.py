@@ -285,50 +285,73 @@ def distill(
     DatasetError
         Where a class has too few pictures.
     """
-    from cifar_model.backend import import_keras
+    import filelock
 
     out = Path(out)
-    if (out / "card.json").exists():
+    if (out / "card.json").exists() and not any(_checkpoint(out, part).exists() for part in PARTS):
         raise SettingsError(f"{out} holds finished pictures. Name another folder with --out, or delete them first.")
     _make_folder(out)
-    (images, labels), _ = data
-    held = min(HELD_OUT, len(labels) // 4)
-    kept = {"train": slice(0, len(labels) - held), "validation": slice(len(labels) - held, None)}
-    began = time.perf_counter()
+    lock = filelock.FileLock(out / ".lock", timeout=0)
+    try:
+        with lock:
+            try:
+                return _distill(data, out, settings, describe, command, report)
+            finally:
+                with suppress(OSError):
+                    os.unlink(lock.lock_file)
+    except filelock.Timeout:
+        raise SettingsError(f"Another process makes pictures in {out}: wait for it, or name another folder.") from None
+
+
+def _distill(data, out, settings, describe, command, report) -> dict:
+    from cifar_model.backend import import_keras
+
     import_keras()
+    (images, labels), _ = data
+    first_held = len(labels) - min(HELD_OUT, len(labels) // 4)
+    made_from = {"train": (0, first_held), "validation": (first_held, len(labels))}
     made, seconds = {}, 0.0
     for number, part in enumerate(PARTS):
         per_class = settings.per_class if part == "train" else settings.validation_per_class
-        # Validation pictures all take part in each iteration; of the training pictures a share does.
-        iterations = max(1, settings.iterations * min(SUPPORT, settings.per_class) // settings.per_class)
+        # Of many pictures a share takes part in each iteration; all shall take part equally often.
+        share = min(1.0, SUPPORT / settings.per_class)
+        iterations = settings.iterations if part == "train" else max(1, round(settings.iterations * share))
+        rows = slice(*made_from[part])
         maker = _Maker(
-            np.asarray(images[kept[part]]),
-            np.asarray(labels[kept[part]]),
+            np.asarray(images[rows]),
+            np.asarray(labels[rows]),
             per_class,
-            settings.iterations if part == "train" else iterations,
+            iterations,
             seed=(settings.seed, number),
-            checkpoint=out / f"checkpoint-{part}.npz",
-            identity=json.dumps([asdict(settings), part, len(labels), int(np.asarray(images[:100]).sum())]),
+            checkpoint=_checkpoint(out, part),
+            identity=json.dumps([asdict(settings), _constants(), part, len(labels), int(np.sum(images[:100]))]),
         )
         made[part] = maker.run(lambda record, part=part: report("progress", {"stage": f"{part} pictures"} | record))
         seconds += maker.seconds
     card = {
-        "method": "neural feature regression (Zhou et al. 2022) on small convolutional networks that learn from the "
-        f"pictures meanwhile; each picture began as the mean of {MIXED} photographs",
+        "method": "neural feature regression (Zhou et al. 2022, arXiv:2206.00719) with small convolutional networks "
+        f"that learn from the pictures meanwhile; each picture began as the mean of {MIXED} photographs",
         "settings": asdict(settings) | _constants(),
         "per_class": {part: pictures.shape[1] for part, pictures in made.items()},
+        "made_from": {part: f"training images {low + 1:,} to {high:,}" for part, (low, high) in made_from.items()},
         "seconds": round(seconds, 1),
         "command": command,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    if describe:
-        card |= describe(made["train"], made["validation"])
-    card["seconds_with_checks"] = round(seconds + time.perf_counter() - began, 1)
+    # What follows may take minutes too, and be broken off: the pictures are there already.
     write_mini(out, made["train"], made["validation"], card)
+    if describe:
+        began = time.perf_counter()
+        card |= describe(made["train"], made["validation"])
+        card["check_seconds"] = round(time.perf_counter() - began, 1)
+        write_json(out / "card.json", card)
     for part in PARTS:
-        with suppress(OSError):
-            (out / f"checkpoint-{part}.npz").unlink()
+        _checkpoint(out, part).unlink(missing_ok=True)
     return card
+
+
+def _checkpoint(out: Path, part: str) -> Path:
+    return out / f"checkpoint-{part}.npz"
 
 
 def _constants() -> dict:

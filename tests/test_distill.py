@@ -232,6 +232,29 @@ def test_a_broken_off_run_goes_on_to_the_same_pictures(tiny_cifar10, tmp_path, f
     assert np.abs(resumed.astype(int) - straight).max() <= 1
 
 
+def test_checks_that_were_broken_off_are_made_up_for(tiny_cifar10, tmp_path, fewer_networks):
+    data, settings = load_cifar10(tiny_cifar10), distill.DistillSettings(**TINY)
+
+    def broken(train, validation):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        distill.distill(data, tmp_path, settings, describe=broken)
+    before = (tmp_path / "train.png").read_bytes()
+    card = distill.distill(data, tmp_path, settings, describe=lambda train, validation: {"shape": train.shape})
+    assert card["shape"] == (10, 4, 32, 32, 3) and (tmp_path / "train.png").read_bytes() == before
+    with pytest.raises(SettingsError, match="finished"):
+        distill.distill(data, tmp_path, settings)
+
+
+def test_two_processes_do_not_share_a_folder(tiny_cifar10, tmp_path, fewer_networks):
+    import filelock
+
+    with filelock.FileLock(tmp_path / ".lock"), pytest.raises(SettingsError, match="Another process"):
+        distill.distill(load_cifar10(tiny_cifar10), tmp_path, distill.DistillSettings(**TINY))
+    assert not (tmp_path / "train.png").exists()
+
+
 def test_another_seed_makes_other_pictures(tiny_cifar10, tmp_path, fewer_networks):
     one, two = (maker(tiny_cifar10, tmp_path, seed=(seed, 0)).pixels for seed in (0, 1))
     assert np.abs(one - two).mean() > 0.1
@@ -255,6 +278,7 @@ def test_the_command_makes_pictures_with_a_card_that_train_can_use(tiny_cifar10,
     assert result.exit_code == 0, result.output
     card = json.loads(result.stdout)
     assert card == distill.mini_card(out) and card["per_class"] == {"train": 4, "validation": 2}
+    assert card["made_from"] == {"train": "training images 1 to 300", "validation": "training images 301 to 400"}
     assert sorted(file.name for file in out.iterdir()) == ["card.json", "train.png", "validation.png"]
     (x, y), (x_val, y_val) = distill.read_mini(out)
     assert len(x) == 40 and len(x_val) == 20
