@@ -370,7 +370,7 @@ def scope_chart(edges: np.ndarray, test: np.ndarray, outside: np.ndarray, thresh
         for name, part in zip(names, counts, strict=True)
     ]
     data = pd.concat(parts).assign(floor=0)
-    x = alt.X("from:Q", title="Score: the further right, the more like the ten classes", scale=alt.Scale(zero=False))
+    x = alt.X("from:Q", title="Score (right: more like the ten classes)", scale=alt.Scale(zero=False))
     bars = (
         alt.Chart(data)
         .mark_bar(opacity=0.55, binSpacing=0)

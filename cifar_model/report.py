@@ -101,17 +101,19 @@ class Report:
         return 1.96 * math.sqrt(self.accuracy * (1 - self.accuracy) / self.test_pictures)
 
     @cached_property
-    def temperature(self) -> float | None:
-        """What its logits are divided by; None where none was fitted."""
-        return _number(_dict(self._measured.get("calibration")).get("temperature"), 0.001, 1000)
+    def calibration(self) -> dict[str, float]:
+        """What `metrics.calibrate` needs: temperature and power; {} where none was fitted."""
+        fitted = _dict(self._measured.get("calibration"))
+        temperature = _number(fitted.get("temperature"), 0.001, 1000)
+        power = _number(fitted.get("power", 0.0), -10, 10)
+        return {} if temperature is None or power is None else {"temperature": temperature, "power": power}
 
     @cached_property
     def probabilities(self) -> np.ndarray | None:
-        """Its answers on the test pictures as it gives them, temperature applied: float32 (n, 10)."""
+        """Its answers on the test pictures as it gives them, calibrated: float32 (n, 10)."""
         if self.answers is None:
             return None
-        raw = self.answers.probabilities
-        return raw if self.temperature is None else metrics.scale_temperature(raw, self.temperature)
+        return metrics.calibrate(self.answers.probabilities, self.calibration)
 
     @cached_property
     def predicted(self) -> np.ndarray | None:
@@ -160,7 +162,7 @@ class Report:
 
     @cached_property
     def bins_before(self) -> np.ndarray | None:
-        """The same without its temperature."""
+        """The same without calibration."""
         return self._bins("bins_before", None if self.answers is None else self.answers.probabilities)
 
     def _bins(self, name: str, probabilities: np.ndarray | None) -> np.ndarray | None:
@@ -178,7 +180,7 @@ class Report:
 
     @cached_property
     def calibration_error_before(self) -> float | None:
-        """The same without its temperature."""
+        """The same without calibration."""
         return self._error("expected_calibration_error_before", self.bins_before)
 
     def _error(self, name: str, bins: np.ndarray | None) -> float | None:

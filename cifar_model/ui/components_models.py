@@ -93,27 +93,28 @@ def _summary(report: Report, *, alone: bool) -> None:
     if not alone:
         st.subheader(report.name, anchor=False)
     with st.grid(4 if alone else 2, min_column_width=150):
-        margin = f"± {100 * report.margin:.1f} points by chance" if report.margin else None
+        margin = f"± {100 * report.margin:.1f} points" if report.margin else None
         _metric(
-            "Right on test pictures", report.accuracy and f"{100 * report.accuracy:.1f} %", margin,
-            "Accuracy: the share of right answers on pictures that it never learned from.",
+            "Right answers", report.accuracy and f"{100 * report.accuracy:.1f} %", margin,
+            "Test accuracy: the share of right answers on pictures that it never learned from. Another set of as many "
+            "pictures would give a number within ± this (95 % confidence).",
         )  # fmt: skip
         worst, name = _worst(report)
         _metric(
-            "Commonest mistake", name, worst and f"{worst[2]} of {worst[3]:,}",
+            "Top mistake", name, worst and f"{worst[2]} of {worst[3]:,}",
             "The wrong answer that it gives most often, and how often.",
         )  # fmt: skip
         when = _when_it_says_80(report)
         _metric(
             f"When it says {100 * when[0]:.0f} %" if when else "When it says 80 %",
             when and f"{100 * when[1]:.0f} %",
-            "of such answers are right",
+            "is it right",
             "Of the answers that it gives with about this percentage, so many are right. Equal is best.",
         )
         validation = report.score("validation_accuracy")
         _metric(
-            "Right on held-out pictures", validation and f"{100 * validation:.1f} %", "its validation accuracy",
-            "Validation: training pictures put aside, by which the best epoch was chosen.",
+            "Validation", validation and f"{100 * validation:.1f} %", "held-out pictures",
+            "Right answers on training pictures put aside, by which the best epoch was chosen.",
         )  # fmt: skip
     st.markdown(_plain(" ".join(report.sentences())))
     if report.is_epoch:
@@ -354,24 +355,29 @@ def _classes(report: Report) -> None:
     if report.by_class is None:
         return
     precision, recall = report.by_class
-    words, table = st.columns([1, 1.7], gap="large")
+    words, table = st.columns([1.15, 1], gap="large")
     with words:
         st.subheader("Class by class", anchor=False)
         if np.isfinite(recall).any():
             best, worst = int(np.nanargmax(recall)), int(np.nanargmin(recall))
             st.markdown(
-                f"It finds **{CLASS_NAMES[best]}** best ({100 * recall[best]:.0f} %) and **{CLASS_NAMES[worst]}** worst "
+                f"It finds **{CLASS_NAMES[best]}** best ({100 * recall[best]:.0f} %), **{CLASS_NAMES[worst]}** worst "
                 f"({100 * recall[worst]:.0f} %)."
             )
-        st.caption("**Found** (recall): of all pictures of a class, how many it calls so.")
-        st.caption("**Right when said** (precision): of all that it calls so, how many are.")
+        st.caption("**Recall**: of all pictures of a class, how many it calls so.")
+        st.caption("**Precision**: of all that it calls so, how many are.")
     bar = {"format": "%.1f %%", "min_value": 0.0, "max_value": 100.0}
     table.dataframe(
-        {"Class": list(CLASS_NAMES), "Found": 100 * recall, "Right when said": 100 * precision},
+        {"Class": list(CLASS_NAMES), "Recall": 100 * recall, "Precision": 100 * precision},
         hide_index=True,
         column_config={
-            "Found": st.column_config.ProgressColumn(help="Recall: found of all that are there.", **bar),
-            "Right when said": st.column_config.ProgressColumn(help="Precision: right of all it calls so.", **bar),
+            "Class": st.column_config.TextColumn(width=96),
+            "Recall": st.column_config.ProgressColumn(
+                width=112, help="Of all pictures of the class, how many it calls so.", **bar
+            ),
+            "Precision": st.column_config.ProgressColumn(
+                width=112, help="Of all that it calls so, how many are.", **bar
+            ),
         },
         height="content",
         alt="Recall and precision of each class",
@@ -437,7 +443,7 @@ def _trust(report: Report) -> None:
     if why is not None:
         st.subheader("Can its reasons be trusted?", anchor=False)
         st.markdown(
-            f"Classify can mark where in a picture the evidence for a class lies. On {why['images']:,.0f} test pictures, "
+            f"Classify marks where in a picture the evidence for a class lies. On {why['images']:,.0f} test pictures, "
             f"painting over the marked fifth of the pixels cost the class {100 * why['drop_marked']:.0f} points of "
             f"probability, painting over a random fifth {100 * why['drop_random']:.0f}: the wider apart, the more the "
             "marks are what the network goes by."
@@ -460,16 +466,23 @@ def _reliability(report: Report) -> None:
         if report.calibration_error_before is not None:
             said[-1] += f", without correction {100 * report.calibration_error_before:.1f}"
         said[-1] += " (expected calibration error, 15 groups of equal size)."
-    if report.temperature is not None:
-        kind = "too modest" if report.temperature < 1 else "too sure"
+    if report.calibration and report.bins_before is not None:
+        confidence, accuracy, _ = np.average(report.bins_before, axis=0, weights=report.bins_before[:, 2])
+        kind = "too modest" if confidence < accuracy else "too sure"
         fitted_on = _get(report.card, "calibration", "fitted_on")
         where = f", found on {fitted_on}" if isinstance(fitted_on, str) else ""
         said.append(
-            f"The correction is one number, the temperature {report.temperature:.2f}{where}: the network's own "
-            f"percentages were {kind}. It never changes which class wins."
+            f"The network's own percentages were {kind}. They are corrected by {_correction(report)}{where}; which "
+            "class wins never changes."
         )
     for sentence in said:
         st.markdown(sentence)
+
+
+def _correction(report: Report) -> str:
+    temperature, power = report.calibration["temperature"], report.calibration["power"]
+    said = f"a temperature of {temperature:.2f} (one number for all answers: above 1 makes them less sure, below surer)"
+    return said + (f" and a power of {power:.2f} (a second one, for where a single one does not fit)" if power else "")
 
 
 def _sets(report: Report) -> None:
