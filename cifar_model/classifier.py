@@ -13,9 +13,10 @@ import numpy as np
 from cifar_model.architectures import with_features
 from cifar_model.backend import import_keras
 from cifar_model.classes import IMAGE_SIZE
+from cifar_model.conformal import answer_sets
 from cifar_model.errors import ImageError, ModelError, SettingsError
 from cifar_model.images import load_image
-from cifar_model.metrics import scale_temperature
+from cifar_model.metrics import calibrate
 from cifar_model.models import SCOPE_FILE, find_model, load_card, load_network
 
 DEFAULT_MODEL = "lab-net"
@@ -29,12 +30,14 @@ class Examination:
     Attributes
     ----------
     probabilities : float32 (n, 10), as `Classifier.predict` answers them
+    raw : float32 (n, 10), the network's own softmax
     sets : bool (n, 10), the classes that can't be ruled out at the level asked for; None where the card has no sets
     scope : float32 (n,), higher = more like the ten classes; None where the model has no such score
     in_scope : bool (n,), whether `scope` reaches its threshold; None with `scope`
     """
 
     probabilities: np.ndarray
+    raw: np.ndarray
     sets: np.ndarray | None = None
     scope: np.ndarray | None = None
     in_scope: np.ndarray | None = None
@@ -46,13 +49,13 @@ class Classifier:
     Parameters
     ----------
     model : name of a bundled model or a run, `RUN@3` for its epoch 3, or the path of a model directory
-    calibrated : apply the temperature in the model's card, so that of the answers given with 80 % about 80 % are
-        right; False shows the network's own softmax
+    calibrated : apply the calibration in the model's card (`metrics.calibrate`), so that of the answers given with
+        80 % about 80 % are right; False shows the network's own softmax
 
     Attributes
     ----------
-    name : str; path : Path; card : dict, empty for a network without one; temperature : float, 1 where none applies;
-        network : keras.Model as it was saved
+    name : str; path : Path; card : dict, empty for a network without one; network : keras.Model as it was saved;
+        calibration, sets : the card's parts that apply, {} where none does; scope : `scope.Scope` or None
 
     Raises
     ------
@@ -69,14 +72,14 @@ class Classifier:
             self.card = {}
         # An epoch's file shares the card of its run, where all that was fitted belongs to another network.
         fitted = self.card if self.path.is_dir() else {}
-        self._temperature = float(fitted.get("calibration", {}).get("temperature", 1.0))
-        self.temperature = self._temperature if calibrated else 1.0
-        self._sets: dict = fitted.get("sets", {})
-        self._scope = None
+        self._fitted: dict = fitted.get("calibration", {})
+        self.calibration = self._fitted if calibrated else {}
+        self.sets: dict = fitted.get("sets", {})
+        self.scope = None
         if self.path.is_dir() and (self.path / SCOPE_FILE).is_file():
             from cifar_model.scope import Scope
 
-            self._scope = Scope.load(self.path / SCOPE_FILE)
+            self.scope = Scope.load(self.path / SCOPE_FILE)
         keras = import_keras()
         self.network = network = load_network(self.path)
         try:
@@ -107,7 +110,7 @@ class Classifier:
             The network answers numbers that are not finite.
         """
         raw, _ = self._ask(images, batch_size)
-        return self._scaled(raw, self.temperature)
+        return calibrate(raw, self.calibration)
 
     def features(self, images: np.ndarray, *, batch_size: int = BATCH_SIZE) -> np.ndarray:
         """What the network's last layer decides upon: float32 (n, d), see `architectures.with_features`.
@@ -133,20 +136,13 @@ class Classifier:
         """
         raw, features = self._ask(images, batch_size)
         sets = scope = in_scope = None
-        if self._sets:
-            from cifar_model.conformal import answer_sets, picture_draw
-
-            # Fitted with the temperature, so computed with it, whichever probabilities are shown.
-            fitted = self._scaled(raw, self._temperature)
-            sets = answer_sets(fitted, self._sets, level, u=picture_draw(images))
-        if self._scope is not None:
-            scope = self._scope.score(features, raw)
-            in_scope = scope >= self._scope.threshold
-        return Examination(self._scaled(raw, self.temperature), sets, scope, in_scope)
-
-    @staticmethod
-    def _scaled(raw: np.ndarray, temperature: float) -> np.ndarray:
-        return raw if temperature == 1 else scale_temperature(raw, temperature)
+        if self.sets:
+            # Fitted after calibration, so computed after it, whichever probabilities are shown.
+            sets = answer_sets(calibrate(raw, self._fitted), self.sets, level)
+        if self.scope is not None:
+            scope = self.scope.score(features, raw)
+            in_scope = scope >= self.scope.threshold
+        return Examination(calibrate(raw, self.calibration), raw, sets, scope, in_scope)
 
     def _ask(self, images: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray | None]:
         """The network's own softmax float32 (n, 10), and features float32 (n, d) where it has them."""

@@ -134,7 +134,7 @@ def show_blend(blend: Blend, mode: str, models: list[ModelInfo], reading: Readin
             complete = all(sweep is not None for sweep in sweeps)
             if not complete:
                 known = sorted({*COARSE, blend.ratio})
-                sweeps = [resources.ask(model.path, frames[known], drawn=False) for model in models]
+                sweeps = [resources.ask(model.path, frames[known]) for model in models]
             if reading.predict and complete:
                 _guessed(playing, key, models, sweeps)
             _live(blend, sprite, models, sweeps, known, reading, (playing, key) if hidden else None)

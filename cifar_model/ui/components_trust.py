@@ -38,7 +38,7 @@ def choose_reading(models: list[ModelInfo]) -> Reading:
             raw = st.segmented_control(
                 "Percentages", list(PERCENTAGES), format_func=PERCENTAGES.get, default=False, required=True,
                 key="raw", persist_state="session",
-                help="Calibrated: of the answers given with 80 % about 80 % are right; one temperature, fitted on "
+                help="Calibrated: of the answers given with 80 % about 80 % are right, as found on "
                 "pictures that the network did not learn from. Raw: the network's own softmax, often too sure or "
                 "not sure enough. Which class is first never changes, nor do answer sets.",
             )  # fmt: skip

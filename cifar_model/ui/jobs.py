@@ -22,15 +22,14 @@ import numpy as np
 from PIL import Image
 
 from cifar_model import blending, images, surprise
+from cifar_model.conformal import LEVELS, answer_sets
 from cifar_model.errors import LabError, WorkerError
-from cifar_model.metrics import scale_temperature
 from cifar_model.models import MODEL_FILE
 
 PREVIEW_SIZE, THUMBNAIL_SIZE = (560, 560), (240, 168)  # pixels: a picture alone, and in a gallery
 KEPT_MODELS = 6
 KEPT_BANKS = 3  # of training pictures' features, 25 MB each for lab-net
 PORTION = 32  # training pictures a request: nobody waits longer than for these
-LEVELS = (90, 95, 99)
 
 logger = logging.getLogger("cifar_model.worker")
 
@@ -108,24 +107,15 @@ class Beliefs:
         return None if self.sets is None else self.sets[..., LEVELS.index(level), :]
 
 
-def answer(model: Path, pixels: np.ndarray, drawn: bool = True) -> Beliefs:
-    """Ask a model about uint8 (n, 32, 32, 3). It is loaded again when its file changes.
-
-    `drawn=False` takes the larger answer sets, without the draw that makes their coverage exact: neighbours of a
-    sweep then compare.
-    """
+def answer(model: Path, pixels: np.ndarray) -> Beliefs:
+    """Ask a model about uint8 (n, 32, 32, 3). It is loaded again when its file changes."""
     classifier = _classifier(model)
     found = classifier.examine(pixels)
-    raw, sets = found.probabilities, None
-    if classifier.temperature != 1:
-        raw = scale_temperature(raw, 1 / classifier.temperature)
+    sets = None
     if found.sets is not None:
-        from cifar_model.conformal import answer_sets, picture_draw
-
-        draw, fitted = picture_draw(pixels) if drawn else None, classifier.card["sets"]
-        by_level = [answer_sets(found.probabilities, fitted, level, u=draw) for level in LEVELS]
+        by_level = [answer_sets(found.probabilities, classifier.sets, level) for level in LEVELS]
         sets = np.stack(by_level, axis=1)
-    return Beliefs(found.probabilities, raw, sets, found.scope, found.in_scope)
+    return Beliefs(found.probabilities, found.raw, sets, found.scope, found.in_scope)
 
 
 def _classifier(model: Path):

@@ -94,15 +94,15 @@ def version(model: Path) -> int | None:
         return None
 
 
-def ask(model: Path, pixels: np.ndarray, *, drawn: bool = True) -> Beliefs:
+def ask(model: Path, pixels: np.ndarray) -> Beliefs:
     """What a model believes about uint8 (n ≥ 1, 32, 32, 3), as `jobs.answer`. Answers are kept a while."""
     stamp, parts = version(model), range(0, len(pixels), AT_A_TIME)
-    return Beliefs.join([_ask(model, stamp, pixels[i : i + AT_A_TIME], drawn) for i in parts])
+    return Beliefs.join([_ask(model, stamp, pixels[i : i + AT_A_TIME]) for i in parts])
 
 
 @st.cache_data(max_entries=1024, show_spinner=False)
-def _ask(model: Path, stamp: int | None, pixels: np.ndarray, drawn: bool) -> Beliefs:
-    return answering().call("answer", model, pixels, drawn)
+def _ask(model: Path, stamp: int | None, pixels: np.ndarray) -> Beliefs:
+    return answering().call("answer", model, pixels)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
