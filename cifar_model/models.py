@@ -87,8 +87,10 @@ def _info(path: Path, kind: str) -> ModelInfo:
         card = load_card(path)
     except ModelError:
         card = {}
-    accuracy = card.get("scores", {}).get("test_accuracy")
-    title = path.name if accuracy is None else f"{path.name} ({100 * accuracy:.1f} % on test)"
+    scores = card.get("scores")
+    accuracy = scores.get("test_accuracy") if isinstance(scores, dict) else None
+    told = isinstance(accuracy, int | float)  # a card may have been edited by hand
+    title = f"{path.name} ({100 * accuracy:.1f} % on test)" if told else path.name
     return ModelInfo(path.name, path, title, card, kind)
 
 

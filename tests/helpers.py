@@ -40,3 +40,85 @@ def write_parquet(path: Path, pictures, labels, kind: str = "PNG") -> None:
     img = [{"bytes": encode(p, kind), "path": f"{i}.{kind.lower()}"} for i, p in enumerate(pictures)]
     img_type = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     pq.write_table(pa.table({"img": pa.array(img, img_type), "label": np.asarray(labels, np.int64)}), path)
+
+
+def make_answers(labels: np.ndarray, seed: int, right: float = 0.7) -> np.ndarray:
+    """Made-up probabilities float32 (n, 10) that are right for about this share of labels."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 1, (len(labels), 10))
+    told = np.where(rng.random(len(labels)) < right, labels, rng.integers(0, 10, len(labels)))
+    logits[np.arange(len(labels)), told] += rng.uniform(2, 5, len(labels))
+    powers = np.exp(logits)
+    return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def full_card(name: str, labels: np.ndarray, probabilities: np.ndarray) -> dict:
+    """A card with everything that a finished run writes; its scores are those of these answers."""
+    from cifar_model import metrics
+
+    calibration = {"temperature": 1.25, "fitted_on": "2500 held-out training images"}
+    answers = metrics.calibrate(probabilities, calibration)
+    counts = metrics.confusion_matrix(labels, answers.argmax(1))
+    edges = np.linspace(-3, 3, 13)
+    return {
+        "name": name,
+        "network": "seed-cnn",
+        "recipe": "quick",
+        "settings": {"network": "seed-cnn"},
+        "parameters": 123_210,
+        "data": {"source": "generated stripes", "train": 400, "validation": 40, "test": len(labels)},
+        "scores": {
+            "validation_accuracy": 0.75,
+            "test_accuracy": metrics.accuracy_score(labels, answers.argmax(1)),
+            "confusion": counts.tolist(),
+        },
+        "calibration": calibration
+        | {
+            "bins": metrics.reliability_bins(labels, answers).tolist(),
+            "bins_before": metrics.reliability_bins(labels, probabilities).tolist(),
+            "expected_calibration_error": metrics.expected_calibration_error(labels, answers),
+            "expected_calibration_error_before": metrics.expected_calibration_error(labels, probabilities),
+        },
+        "sets": {
+            "method": "RAPS",
+            "levels": {
+                str(level): {
+                    "coverage": level / 100,
+                    "mean_size": level / 50,
+                    "classes": dict.fromkeys(CLASS_NAMES, 1.5),
+                }
+                for level in (90, 95, 99)
+            },
+        },
+        "scope": {
+            "method": "nearest features",
+            "threshold": -1.0,
+            "fitted_on": "2500 held-out training images",
+            "false_alarms": 0.051,
+            "histogram": {
+                "edges": edges.tolist(),
+                "test": np.histogram(np.linspace(-1, 3, 100), edges)[0].tolist(),
+                "outside": np.histogram(np.linspace(-3, 0, 100), edges)[0].tolist(),
+            },
+            "probes": {"digits": {"auroc": 0.98, "flagged": 0.9}},
+        },
+        "explanation": {"method": "HiResCAM", "images": 500, "drop_marked": 0.41, "drop_random": 0.12},
+        "epochs": 3,
+        "seconds": 61.0,
+        "command": "python -m cifar_model train --network seed-cnn",
+    }
+
+
+def write_model(folder: Path, labels: np.ndarray, *, seed: int = 1, card: dict | None = None) -> np.ndarray:
+    """A model directory with card, answers and history, but a file without a network; returns its probabilities."""
+    from cifar_model import models
+
+    folder.mkdir(parents=True)
+    probabilities = make_answers(labels, seed)
+    (folder / models.MODEL_FILE).write_bytes(b"no network")
+    card = full_card(folder.name, labels, probabilities) if card is None else card
+    models.write_json(folder / models.CARD_FILE, card)
+    models.write_answers(folder, probabilities=probabilities, labels=labels)
+    lines = [",".join(models.HISTORY_COLUMNS), "1,2.0,0.3,1.9,0.35,0.01,900,2", "2,1.5,0.5,1.4,0.5,0.01,900,2"]
+    (folder / models.HISTORY_FILE).write_text("\n".join(lines) + "\n")
+    return probabilities
