@@ -178,17 +178,16 @@ def mini_score(network: str) -> tuple[float, int] | None:
 
 def describe_mini(network: str) -> str:
     """What the distilled pictures are, and what to expect of a network that learns from them alone."""
-    expected = "."
+    expected = ""
     if score := mini_score(network):
         expected = (
-            f": {network} then knows {100 * score[0]:.0f} % of the {TEST_SET} (mean of {score[1]} runs with its "
-            f"settings for these pictures)."
+            f"After that, {network} gets {100 * score[0]:.0f} % of the {TEST_SET} right (mean of {score[1]} runs). "
         )
     return (
-        "A few hundred synthetic pictures that ship with this project, distilled from CIFAR-10: optimised so that a "
-        f"network that learns from them alone recognises real photographs{expected} "
-        "The validation pictures are synthetic too, so the validation accuracy says how well the synthetic ones are "
-        "learnt, not how well photographs are recognised."
+        f"{mini_counts()[0]:,} synthetic pictures that ship with this project, distilled from CIFAR-10: optimised so "
+        f"that a network that learns from them alone recognises real photographs. {expected}"
+        "The validation pictures are synthetic too: the validation accuracy says how well such pictures are learnt, "
+        "not how well photographs are recognised."
     )
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cifar_model import metrics
+from cifar_model import metrics, trust
 from cifar_model.architectures import build_network, mirror_average, set_whitening, single_view
 from cifar_model.backend import import_keras
 from cifar_model.classes import CLASS_NAMES, IMAGE_SIZE
@@ -26,11 +26,13 @@ from cifar_model.errors import LabError, RunError, SettingsError
 from cifar_model.files import replacing
 from cifar_model.images import load_image
 from cifar_model.models import (
+    ANSWERS_FILE,
     CARD_FILE,
     EPOCHS_FOLDER,
     HISTORY_COLUMNS,
     HISTORY_FILE,
     MODEL_FILE,
+    SCOPE_FILE,
     assets_dir,
     find_model,
     load_card,
@@ -48,7 +50,6 @@ if TYPE_CHECKING:
 PROGRESS_SECONDS = 0.5  # at most one progress line in this time
 GUESS_SECONDS = 2.0
 POLL_SECONDS = 0.2
-EVALUATION_BATCH = 500
 KEPT_EPOCHS_BYTES = 256_000_000  # beyond this, epochs are kept at even distances
 # The held-out part is the same in every run, whatever its seed: validation scores of two runs compare.
 SPLIT_SEED = 0
@@ -682,11 +683,7 @@ class _Run:
 
     def _predict(self, network: "keras.Model", images: np.ndarray) -> np.ndarray:
         """float32 (n, 10) in batches, with an ear for requests between them."""
-        answers = []
-        for start in range(0, len(images), EVALUATION_BATCH):
-            answers.append(network.predict_on_batch(images[start : start + EVALUATION_BATCH]))
-            self.control.poll()
-        return np.concatenate(answers)
+        return trust.outputs(network, images, self.control.poll)[0]
 
     def _keep(self, epoch: int, accuracy: float) -> None:
         """Save the epoch's network where it is wanted, the best one as model.keras, and the checkpoint."""
@@ -700,6 +697,8 @@ class _Run:
         if accuracy >= self.best_accuracy:
             self.best_accuracy, self.best_epoch = accuracy, epoch
             save_network(self.deployed, path / MODEL_FILE)
+            for name in (ANSWERS_FILE, SCOPE_FILE):  # of the network before, where a stopped run goes on
+                (path / name).unlink(missing_ok=True)
             self._write_card({"validation_accuracy": accuracy})
         self.directory.save_checkpoint(
             self.network,
@@ -722,24 +721,16 @@ class _Run:
         network = load_network(self.directory.path / MODEL_FILE)
         stopped = self.control.stopping and epoch < self.settings.epochs
         self.control.paused, self.control.stopping = False, False
-        images, labels = self.test
-        temperature = metrics.fit_temperature(self.held_labels, self._predict(network, self.held_images))
-        raw = self._predict(network, images)
-        answers = metrics.scale_temperature(raw, temperature)
-        scores = {
-            "validation_accuracy": self.best_accuracy,
-            "test_accuracy": float(metrics.accuracy_score(labels, answers.argmax(1))),
-            "test_loss": float(metrics.cross_entropy_loss(labels, answers)),
-        }
-        if single_view(network) is not network:
-            scores["test_accuracy_single_view"] = self._accuracy(single_view(network), images, labels)
-        calibration = {
-            "temperature": temperature,
-            "fitted_on": f"{len(self.held_labels)} held-out training images",
-            "expected_calibration_error": float(metrics.expected_calibration_error(labels, answers)),
-            "expected_calibration_error_before": float(metrics.expected_calibration_error(labels, raw)),
-        }
-        card = self._write_card(scores, calibration)
+        found = trust.assess(
+            network,
+            train=(self.images[: self.train_count], self.labels[: self.train_count]),
+            held_out=(self.held_images, self.held_labels),
+            test=self.test,
+            between=self.control.poll,
+        )
+        found.save(self.directory.path)
+        scores = {"validation_accuracy": self.best_accuracy} | found.card["scores"]
+        card = self._write_card(scores, found.card)
         message = f"Test accuracy {100 * scores['test_accuracy']:.2f} % (epoch {self.best_epoch})."
         self.directory.set_status("stopped" if stopped else "finished", message)
         return card
@@ -749,7 +740,7 @@ class _Run:
         card = self._write_card({"validation_accuracy": self.best_accuracy})
         message = f"{100 * self.best_accuracy:.1f} % of the synthetic validation pictures, epoch {self.best_epoch}."
         if score := mini_score(self.settings.network):
-            message += f" Of real photographs such a network knows about {100 * score[0]:.0f} %."
+            message += f" Of real photographs such a network gets about {100 * score[0]:.0f} % right."
         stopped = self.control.stopping and epoch < self.settings.epochs
         self.directory.set_status("stopped" if stopped else "finished", message)
         return card
@@ -757,7 +748,7 @@ class _Run:
     def _accuracy(self, network, images, labels) -> float:
         return float(metrics.accuracy_score(labels, self._predict(network, images).argmax(1)))
 
-    def _write_card(self, scores: dict, calibration: dict | None = None) -> dict:
+    def _write_card(self, scores: dict, assessed: dict | None = None) -> dict:
         import keras
 
         settings = self.settings
@@ -776,8 +767,8 @@ class _Run:
                 "validation": len(self.held_images),
                 "test": len(self.test[0]) if self.test else 0,
             },
+            **(assessed or {"calibration": {}}),
             "scores": scores,
-            "calibration": calibration or {},
             "best_epoch": self.best_epoch,
             "epochs": settings.epochs,
             "seconds": round(self.seconds, 1),

@@ -29,8 +29,8 @@ MAX_POINTS = 300  # of the running curve: more can't be told apart
 SERIES = {"running": "#8FA3B5", "training": "#0072B2", "validation": "#D55E00"}
 WITHIN, TRAINING, VALIDATION = SERIES
 EXPLAIN = {
-    "pictures": "CIFAR-10: 50,000 photographs to learn from. Distilled: a few hundred synthetic pictures that ship "
-    "with this project, learnt within a minute.",
+    "pictures": "CIFAR-10: 50,000 photographs to learn from. Distilled: synthetic pictures, ten classes in a few "
+    "megabytes, that ship with this project and are learnt within a minute.",
     "network": "The shape of the function that is learned: its layers and their sizes.",
     "recipe": "A named set of settings to start from; each can be changed below.",
     "epochs": "One epoch is one pass over all training pictures.",
@@ -149,7 +149,7 @@ def _of_mini(network: str) -> str:
     """What to know of a run on the distilled pictures."""
     line = ":material/science: Learns from **distilled pictures**; those for validation are synthetic too."
     if score := mini_score(network):
-        line += f" Of the {TEST_SET}, {network} trained so knows {100 * score[0]:.0f} %."
+        line += f" Of the {TEST_SET}, {network} trained so gets {100 * score[0]:.0f} % right."
     return line
 
 

@@ -169,7 +169,7 @@ def mini_pictures() -> None:
                 st.image(_overview(name), caption=name, width="stretch", alt=f"Distilled pictures: {name}")
         return
     pictures = _distilled(chosen)
-    with st.grid(10, min_column_width=88, gap="small"):
+    with st.grid(10, min_column_width=72, gap="small"):
         for number, picture in enumerate(pictures, start=1):
             st.image(picture, width="stretch", alt=f"Distilled picture {number}: {chosen}")
     st.caption(f"All {len(pictures)} training pictures of the class {chosen}.")

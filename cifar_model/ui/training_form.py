@@ -47,7 +47,7 @@ def _run_form(choices: Choices) -> None:
     data = MINI if pictures == MINI else None
     left, right = st.columns(2)
     with left:
-        default = "seed-cnn" if choices.shown == (MINI,) else "lab-net"  # a few hundred pictures suit the smaller
+        default = "seed-cnn" if choices.shown == (MINI,) else "lab-net"  # few pictures suit the smaller
         names = {"seed-cnn": "seed-cnn", "lab-net": "lab-net", "custom": "Your own"}
         network = st.segmented_control(
             "Network", list(NETWORKS), default=default, format_func=names.get, required=True,
