@@ -50,7 +50,7 @@ class FakeWorker:
             raise self.error
         if job != "answer":
             return jobs.JOBS[job](*arguments)
-        model, pixels, *_ = arguments
+        model, pixels = arguments
         self.asked.append((model.name, len(pixels)))
         answer = self.answer(model.name, pixels)
         return answer if isinstance(answer, jobs.Beliefs) else jobs.Beliefs(answer, answer)

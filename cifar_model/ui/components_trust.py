@@ -59,7 +59,8 @@ def about_sets(level: int | str) -> str:
     share = f"{level} of 100 times" if isinstance(level, int) else "that often"
     return (
         f"The answer set names every class that can't be ruled out: over many pictures of the ten classes the truth "
-        f"is among them {share}. One class: it is sure. Several: it is torn."
+        f"is among them {share}. One class: it is sure. Several: it is torn. "
+        "None: not sure enough of any."
     )
 
 

@@ -206,7 +206,7 @@ def compute_sweep(model: Path, frames: np.ndarray) -> Iterator[int]:
         return
     parts = []
     for start in range(0, len(frames), AT_A_TIME):
-        parts.append(answering().call("answer", model, frames[start : start + AT_A_TIME], False))
+        parts.append(answering().call("answer", model, frames[start : start + AT_A_TIME]))
         yield min(start + AT_A_TIME, len(frames))
     sweeps = _sweeps()
     sweeps[_sweep_key(model, frames)] = Beliefs.join(parts)
@@ -307,7 +307,7 @@ def _mid_blends_of(model: Path, stamp: int | None, source: str) -> Task:
         mixes, parts = mid_blends(pairs), []
         for start in range(0, len(mixes), AT_A_TIME):
             frames = mixer.call("mix_pictures", pictures, mixes[start : start + AT_A_TIME])
-            parts.append(answerer.call("answer", model, frames, False))
+            parts.append(answerer.call("answer", model, frames))
             yield min(start + AT_A_TIME, len(mixes)), len(mixes)
         return Mixes(pictures, labels, names, mixes, Beliefs.join(parts))
 
