@@ -1,0 +1,125 @@
+"""The Models page in a real browser: a model with made-up answers to generated test pictures, and a real network."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+from helpers import write_model
+
+from cifar_model import dataset, models
+from cifar_model.classes import CLASS_NAMES
+
+MODEL = "made-up"
+
+
+@pytest.fixture(scope="module")
+def server(launch_server, tiny_cifar10, tmp_path_factory):
+    """An app of this module's own, with the generated pictures as its data."""
+    folder = tmp_path_factory.mktemp("models-app")
+    _, (_, labels) = dataset.load_cifar10(tiny_cifar10)
+    for seed, name in enumerate((MODEL, "another")):
+        write_model(folder / "runs" / name, np.asarray(labels), seed=seed)
+        shutil.copy(models.assets_dir() / "models" / "seed-cnn" / models.MODEL_FILE, folder / "runs" / name)
+    app = launch_server(folder, CIFAR10_DIR=str(tiny_cifar10))
+    yield app
+    app.stop()
+
+
+@pytest.fixture(scope="module")
+def answers(server):
+    return models.read_answers(server.runs / MODEL)
+
+
+@pytest.fixture
+def opened(page, server):
+    page.goto(f"{server.url}/models?model={MODEL}")
+    cell(page, 0, 0).wait_for(timeout=60_000)
+    return page
+
+
+def cell(page, truth: int, answer: int):
+    what = (
+        f"{CLASS_NAMES[truth]} recognised"
+        if truth == answer
+        else f"{CLASS_NAMES[truth]} taken for {CLASS_NAMES[answer]}"
+    )
+    return page.get_by_role("button", name=re.compile(f"^{what}: "))
+
+
+def test_scores_of_the_bundled_models_are_there(page, server, wait_idle):
+    page.goto(f"{server.url}/models?model=lab-net")
+    metric = page.get_by_test_id("stMetric").filter(has_text="Right answers")
+    accuracy = models.load_card(models.find_model("lab-net"))["scores"]["test_accuracy"]
+    metric.get_by_text(f"{100 * accuracy:.1f} %").wait_for(timeout=60_000)
+    page.get_by_role("heading", name="Inside the network").wait_for()
+    wait_idle(page, 120_000)
+    assert page.get_by_test_id("stException").count() == 0
+    assert page.get_by_role("link", name="Models").first.is_visible()
+
+
+def test_a_click_on_a_cell_shows_its_pictures(opened, answers):
+    said = answers.probabilities.argmax(1)
+    wrong = np.flatnonzero(said != answers.labels)
+    truth, answer = int(answers.labels[wrong[-1]]), int(said[wrong[-1]])
+    cell(opened, truth, answer).click()
+    what = f"{CLASS_NAMES[truth]} taken for {CLASS_NAMES[answer]}"
+    opened.get_by_role("heading", name=what).wait_for()
+    pictures = opened.get_by_role("group", name=f"Pictures: {what}").locator("img")
+    pictures.first.wait_for(timeout=60_000)  # the pictures are decoded the first time
+    assert pictures.count() == ((answers.labels == truth) & (said == answer)).sum()
+    looks = "i => [getComputedStyle(i).imageRendering, i.naturalWidth, i.getBoundingClientRect().width > 60]"
+    assert pictures.first.evaluate(looks) == ["pixelated", 32, True]
+    opened.wait_for_url(f"**/models?model={MODEL}&cell={CLASS_NAMES[truth]}-{CLASS_NAMES[answer]}")
+
+    opened.reload()
+    opened.get_by_role("heading", name=what).wait_for()
+    assert cell(opened, truth, answer).get_attribute("aria-pressed") == "true"
+
+
+def test_the_matrix_is_walked_with_the_arrow_keys(opened):
+    start = opened.locator("button.cell[aria-pressed=true]")
+    start.focus()
+    label = start.get_attribute("aria-label")
+    opened.keyboard.press("ArrowUp" if not label.startswith("airplane") else "ArrowDown")
+    focused = opened.evaluate(
+        "() => document.activeElement.shadowRoot?.activeElement?.ariaLabel ?? document.activeElement.ariaLabel"
+    )
+    assert focused and focused != label
+    opened.keyboard.press("Enter")
+    opened.get_by_role("heading", name=focused.split(":")[0]).wait_for()
+
+
+def test_a_mistake_opens_large_and_is_followed_through_the_network(opened):
+    mistakes = opened.get_by_role("group", name="The surest mistakes").get_by_role("button")
+    mistakes.first.wait_for(timeout=60_000)
+    mistakes.first.click()
+    dialog = opened.get_by_role("dialog")
+    dialog.get_by_text("Labelled").wait_for()
+    dialog.get_by_label(f"Probabilities by {MODEL}").wait_for()
+    dialog.get_by_role("button", name="Follow it through the network").click()
+    dialog.wait_for(state="detached")
+    tiles = opened.get_by_alt_text(re.compile("^conv3, channel"))
+    tiles.first.wait_for(timeout=90_000)
+    assert tiles.count() == 16
+
+
+def test_two_models_and_the_pictures_on_which_they_disagree(page, server, answers):
+    page.goto(f"{server.url}/models?model={MODEL},another")
+    pictures = page.get_by_role("group", name="Pictures on which they disagree").locator("img")
+    pictures.first.wait_for(timeout=60_000)
+    other = models.read_answers(server.runs / "another").probabilities.argmax(1)
+    only_first = (answers.probabilities.argmax(1) == answers.labels) & (other != answers.labels)
+    assert pictures.count() == min(18, only_first.sum())
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_phone_width_needs_no_sideways_scrolling(new_page, server, wait_idle, scheme):
+    page = new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    page.goto(f"{server.url}/models?model={MODEL}")
+    page.get_by_test_id("stVegaLiteChart").nth(3).wait_for(timeout=60_000)
+    wait_idle(page, 120_000)
+    assert page.get_by_test_id("stMain").evaluate("m => m.scrollWidth <= m.clientWidth")
+    matrix = page.get_by_role("table", name=re.compile("^Confusion matrix"))
+    assert matrix.evaluate("t => t.scrollWidth <= t.parentElement.clientWidth")
+    assert matrix.get_by_role("button").count() == 100
