@@ -54,6 +54,10 @@ KEPT_EPOCHS_BYTES = 256_000_000  # beyond this, epochs are kept at even distance
 # The held-out part is the same in every run, whatever its seed: validation scores of two runs compare.
 SPLIT_SEED = 0
 
+NO_TRUST = (
+    "No test score, calibration, answer sets or scope: fitted on synthetic pictures, they say nothing of real ones."
+)
+
 Report = Callable[[str, dict], None]
 
 
@@ -766,6 +770,7 @@ class _Run:
                 "train": self.train_count,
                 "validation": len(self.held_images),
                 "test": len(self.test[0]) if self.test else 0,
+                **({} if self.test else {"note": NO_TRUST}),
             },
             **(assessed or {"calibration": {}}),
             "scores": scores,

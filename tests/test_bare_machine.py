@@ -71,6 +71,7 @@ def test_a_run_on_them(mini, tmp_path):
     settings = Settings(network="seed-cnn", data=MINI, epochs=2, batch_size=50, fraction=0.5)
     records = []
     card = train(settings, tmp_path / "run", report=lambda kind, record: records.append((kind, record)))
+    assert "calibration" in card["data"].pop("note")
     assert card["data"] == {"source": "distilled pictures (shipped)", "train": 40, "validation": 30, "test": 0}
     assert set(card["scores"]) == {"validation_accuracy"} and card["calibration"] == {}
     assert "sets" not in card and "scope" not in card and not (tmp_path / "run" / "answers.npz").exists()

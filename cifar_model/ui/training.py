@@ -148,6 +148,7 @@ def run_panel(run: runs.RunInfo) -> None:
 def _of_mini(network: str) -> str:
     """What to know of a run on the distilled pictures."""
     line = ":material/science: Learns from **distilled pictures**; those for validation are synthetic too."
+    line += " Its percentages stay as the network gives them: to calibrate them takes real pictures."
     if score := mini_score(network):
         line += f" Of the {TEST_SET}, {network} trained so gets {100 * score[0]:.0f} % right."
     return line

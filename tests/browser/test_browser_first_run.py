@@ -59,7 +59,7 @@ def server(launch_server, bare, tmp_path_factory):
 
 
 def test_classify_answers_the_samples(page, server):
-    page.goto(server.url)
+    page.goto(server.url, timeout=PATIENCE)
     page.locator("h3", has_text=re.compile(rf"({'|'.join(CLASS_NAMES)}) · \d")).wait_for(timeout=PATIENCE)
     for name in ("ship", "frog"):
         page.get_by_role("button", name=name).first.click()
@@ -67,13 +67,13 @@ def test_classify_answers_the_samples(page, server):
 
 
 def test_blend_answers_the_samples(page, server):
-    page.goto(f"{server.url}/blend")
+    page.goto(f"{server.url}/blend", timeout=PATIENCE)
     page.get_by_role("button", name="Sweep (CSV)").wait_for(timeout=PATIENCE)
     page.locator("canvas.mix").wait_for()
 
 
 def test_models_shows_the_cards_that_ship(page, server):
-    page.goto(f"{server.url}/models")
+    page.goto(f"{server.url}/models", timeout=PATIENCE)
     for name in ("lab-net", "seed-cnn"):
         card = json.loads((assets_dir() / "models" / name / "card.json").read_text(encoding="utf-8"))
         main = page.get_by_test_id("stMain")
@@ -83,7 +83,7 @@ def test_models_shows_the_cards_that_ship(page, server):
 
 
 def test_train_streams_a_learning_curve_from_the_pictures_that_ship(page, server, wait_idle, home):
-    page.goto(f"{server.url}/train")
+    page.goto(f"{server.url}/train", timeout=PATIENCE)
     page.get_by_role("heading", name="Ready to learn: distilled pictures").wait_for()
     page.get_by_text("synthetic").first.wait_for()
     start = page.get_by_role("button", name="Start training")
@@ -108,7 +108,7 @@ def test_train_streams_a_learning_curve_from_the_pictures_that_ship(page, server
 
 
 def test_the_distilled_pictures_are_shown_a_class_at_a_time(page, server, wait_idle):
-    page.goto(f"{server.url}/train")
+    page.goto(f"{server.url}/train", timeout=PATIENCE)
     page.get_by_text("Look at the distilled pictures").click()
     page.get_by_alt_text("Distilled pictures: truck").wait_for()
     page.get_by_test_id("stButtonGroup").get_by_text("frog", exact=True).click()
@@ -118,7 +118,7 @@ def test_the_distilled_pictures_are_shown_a_class_at_a_time(page, server, wait_i
 
 
 def test_a_download_that_reaches_nobody_says_so(page, server):
-    page.goto(f"{server.url}/train")
+    page.goto(f"{server.url}/train", timeout=PATIENCE)
     page.get_by_role("button", name="Download CIFAR-10").click()
     page.get_by_text("Can't fetch https://www.cs.toronto.edu").first.wait_for(timeout=PATIENCE)
     page.get_by_role("button", name="Try again").wait_for()
