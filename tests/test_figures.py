@@ -199,6 +199,27 @@ def test_captions_stay_below_their_picture():
     assert (sheet[140:, 138:] == 255).all()  # and not below the second picture
 
 
+def test_reliability_before_and_after_with_the_gap_in_words():
+    bins = np.array([[0.5, 0.4, 100], [0.9, 0.9, 300]])
+    chart = figures.reliability_chart(bins, bins - [0, 0.1, 0])
+    assert "The mean gap is 2.5 percentage points." in chart.description  # of the answers as they are given
+    rows = chart.layer[1].data
+    assert len(rows) == 4 and set(rows["answers"]) == {"without correction", "as answered"}
+    assert len(figures.reliability_chart(bins).layer[1].data) == 2
+    for wrong in (np.zeros((0, 3)), np.zeros((3, 2))):
+        with pytest.raises(SettingsError, match="Reliability bins"):
+            figures.reliability_chart(wrong)
+
+
+def test_scope_histograms_are_shares_of_their_own_pictures():
+    chart = figures.scope_chart(np.array([-2.0, 0, 1, 2]), [0, 10, 30], [6, 2, 0], 0.0)
+    rows = chart.layer[0].data
+    assert rows["share"].tolist() == [0, 0.25, 0.75, 0.75, 0.25, 0]
+    assert "75 % of the pictures that show nothing lie below it" in chart.description
+    with pytest.raises(SettingsError, match="one edge more"):
+        figures.scope_chart([0, 1], [1, 2], [3], 0)
+
+
 def test_sheets_are_saved_as_pictures(tmp_path):
     sheet = figures.contact_sheet(np.zeros((1, 32, 32, 3), np.uint8), ["black"])
     for name in ("sheet.png", "sheet.jpg", "sheet.webp"):
@@ -231,5 +252,3 @@ def test_a_full_disk_is_told(tmp_path):
     with pytest.raises(LabError, match="No space left"), replacing(tmp_path / "file"):
         raise OSError(28, "No space left on device")
     assert list(tmp_path.iterdir()) == []
-
-

@@ -548,8 +548,9 @@ def _scope(report: Report) -> None:
                 delta_color="off", delta_arrow="off", border=True, width=320,
                 help="The line is set so that about 5 % of held-out pictures of the ten classes fall below it.",
             )  # fmt: skip
-        how = f"The score: {_plain(scope.method)}." if scope.method else ""
-        st.markdown(how + (f" Its line was set on {_plain(scope.fitted_on)}." if scope.fitted_on else ""))
+        how = [f"The score: {_plain(scope.method)}."] if scope.method else []
+        how += [f"Fitted on {_plain(scope.fitted_on)}."] if scope.fitted_on else []
+        st.markdown(" ".join(how))
         rows = {name: probe for name, probe in scope.probes.items() if probe}
         if rows:
             st.caption(

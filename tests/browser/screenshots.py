@@ -65,7 +65,7 @@ def main(folder):
             for theme in ("light", "dark"):
                 for size, viewport in (("", DESKTOP), ("-phone", PHONE)):
                     context = browser.new_context(viewport=viewport, color_scheme=theme, device_scale_factor=1)
-                    for page_name in ("classify", "blend", "train"):
+                    for page_name in ("classify", "blend", "train", "models"):
                         page = context.new_page()
                         page.goto(f"{server.url}/{'' if page_name == 'classify' else page_name}")
                         page.wait_for_selector(READY[page_name], timeout=120_000)
@@ -80,7 +80,12 @@ def main(folder):
     click.echo(f"Wrote {len(list(folder.glob('*.png')))} pictures into {folder}.")
 
 
-READY = {"classify": "h3", "blend": "output.recipe", "train": "[data-testid=stVegaLiteChart]"}
+READY = {
+    "classify": "h3",
+    "blend": "output.recipe",
+    "train": "[data-testid=stVegaLiteChart]",
+    "models": "[data-testid=stVegaLiteChart]",
+}
 
 if __name__ == "__main__":
     main()
