@@ -152,6 +152,9 @@ SOURCES = (
     Source("tuxpaint-stamps-default", "report", "cut-outs: other animals", tuple(
         f"mammals/{folder}/*.png" for folder in "apes aquatic bears bovines camel rodents".split()
     )),
+    Source("pysiogame", "report", "drawings", tuple(
+        f"art4apps/{folder}/*.jpg" for folder in "food fruit_n_veg clothes_n_accessories body construction".split()
+    )),
     Source("tuxpaint-stamps-default", "report", IN_SCOPE, tuple(f"{name}.png" for name in (
         "amphibians/frog-1 amphibians/frog birds/crow birds/duck birds/gander birds/lark birds/magpie birds/hen "
         "birds/seagull birds/silver-gull birds/adelaide-rosella birds/helmeted_guineafowl birds/owl birds/pigeon "
@@ -167,7 +170,7 @@ def pictures(source: Source, folder: Path | None) -> list[Path | bytes]:
 
 
 def _any_match(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatch.fnmatchcase(name, f"*/{pattern}") for pattern in patterns)
+    return any(fnmatch.fnmatchcase(f"/{name}", f"*/{pattern}") for pattern in patterns)
 
 
 @functools.cache

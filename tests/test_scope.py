@@ -175,3 +175,59 @@ def test_shuffled_parts_are_the_same_pixels():
     for picture in shuffled:
         assert np.array_equal(np.sort(picture.reshape(-1, 3), axis=0), wanted)
         assert not np.array_equal(picture, images[0])
+
+
+# The benchmark's own arithmetic
+
+
+def test_benchmark_auroc_and_fpr95_agree_with_plain_loops():
+    from benchmarks.out_of_scope import false_positive_rate, roc_auc_score
+
+    rng = np.random.default_rng(0)
+    inside, outside = rng.integers(0, 9, 60).astype(float), rng.integers(-3, 6, 40).astype(float)
+    wins = sum(1.0 if a > b else 0.5 if a == b else 0.0 for a in inside for b in outside)
+    assert roc_auc_score(inside, outside) == pytest.approx(wins / len(inside) / len(outside))
+    inside = np.arange(100.0)
+    assert false_positive_rate(inside, np.array([0.0, 4.0, 5.0, 99.0])) == 0.5
+
+
+def test_benchmark_mahalanobis_agrees_with_a_plain_loop():
+    from benchmarks.out_of_scope import Gaussians
+
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 200)
+    features = rng.normal(size=(200, 4)) * (1, 2, 3, 0.5) + labels[:, None]
+    fitted = Gaussians(features, labels)
+    means = [features[labels == number].mean(axis=0) for number in range(3)]
+    centred = np.array([row - means[label] for row, label in zip(features, labels, strict=True)])
+    covariance = np.cov(centred.T)
+    inverse = np.linalg.inv(covariance + 0.01 * np.trace(covariance) / 4 * np.eye(4))
+    for row, distance in zip(features[:10], fitted.distance(features[:10]), strict=True):
+        expected = min((row - mean) @ inverse @ (row - mean) for mean in means)
+        assert distance == pytest.approx(expected)
+
+
+def test_benchmark_reads_photographs_from_unpacked_packages_and_resource_files(tmp_path):
+    import struct
+
+    from benchmarks import _photographs
+
+    names = [("a", True), ("kept.webp", False)]
+    strings, at = b"", []
+    for name, _ in names:
+        at.append(len(strings))
+        strings += struct.pack(">HI", len(name), 0) + name.encode("utf-16-be")
+    tree = struct.pack(">IHII", 0, 2, 1, 1)  # the root: one child, entry 1
+    tree += struct.pack(">IHII", at[0], 2, 1, 2)  # folder "a": one child, entry 2
+    tree += struct.pack(">IHHHI", at[1], 0, 0, 0, 0)
+    contents = struct.pack(">I", 5) + b"hello"
+    head = struct.pack(">4I", 1, 20, 20 + len(tree), 20 + len(tree) + len(contents))
+    folder = tmp_path / "some-package" / "usr"
+    folder.mkdir(parents=True)
+    (folder / "x.rcc").write_bytes(b"qres" + head + tree + contents + strings)
+    (folder / "kept.png").write_bytes(b"png")
+    (folder / "other.txt").write_bytes(b"text")
+    source = _photographs.Source("some-package", "report", "things", ("kept.png", "a/kept.webp"))
+    assert _photographs.pictures(source, tmp_path) == [folder / "kept.png", b"hello"]
+    missing = _photographs.Source("no-such-package-anywhere", "report", "things", ("*",))
+    assert _photographs.pictures(missing, tmp_path) == []
