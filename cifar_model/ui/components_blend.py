@@ -252,6 +252,8 @@ def _live(
     )
     if any(sweep.sets is not None for sweep in sweeps) and not asked:
         st.caption(components_trust.about_sets(reading.level) + " The strip below each curve shows it along the way.")
+    if any(sweep.in_scope is not None for sweep in sweeps) and not asked:
+        st.caption("Grey parts of a curve: there the mix looks like none of the ten classes.")
 
 
 def _short(name: str) -> str:

@@ -165,7 +165,12 @@ function makePanel(root, classes, set, tell) {
     shape("text", { x: x(50), y: height - 6, "text-anchor": "middle" }, svg).textContent = `Share of ${data.a.name} (%)`;
     // Where the picture looks like none of the ten classes.
     runs(outside.map(Number)).forEach(([from, to, is]) => {
-      if (is) shape("rect", { class: "strange-part", x: edge(from), y: y(1), width: edge(to + 1) - edge(from), height: y(0) - y(1) }, svg);
+      if (!is) return;
+      const wide = edge(to + 1) - edge(from);
+      shape("rect", { class: "strange-part", x: edge(from), y: y(1), width: wide, height: y(0) - y(1) }, svg);
+      if (wide < 88) return;
+      const text = shape("text", { class: "strange-note", x: edge(from) + wide / 2, y: y(0) - 6, "text-anchor": "middle" }, svg);
+      text.textContent = "none of the ten?";
     });
     const winners = rows.map((row) => row.indexOf(Math.max(...row)));
     runs(winners).forEach(([from, to, winner]) => {
@@ -241,7 +246,8 @@ function makePanel(root, classes, set, tell) {
       winner.replaceChildren(dot, text);
       winner.classList.toggle("unsure", none);
       verdict.textContent = said.length ? `Set: ${said[ratio]}` : "";
-      strange.textContent = none ? info.strange : "";
+      verdict.title = verdict.textContent;
+      strange.textContent = strange.title = none ? info.strange : "";
       gap.textContent = info.gaps[ratio] ?? "";
       place(ratio);
       return [`${info.title}: ${text}`, said[ratio], none ? info.strange : ""].filter(Boolean).join(", ");
