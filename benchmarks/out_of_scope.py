@@ -133,9 +133,12 @@ def candidates(classifier, train) -> dict[str, tuple[Callable, float]]:
     say("Asking about training images…")
     features, probabilities = ask(classifier, x)
     spoilt = ask(classifier, scope.spoil(x))
-    ours = classifier.scope or scope.fit_scope(
-        features, y, probabilities, *held, spoilt_features=spoilt[0], spoilt_probabilities=spoilt[1]
-    )
+    ours = classifier.scope
+    if ours is None:
+        varied = ask(classifier, scope.vary(x))
+        ours = scope.fit_scope(
+            varied[0], y, varied[1], *held, spoilt_features=spoilt[0], spoilt_probabilities=spoilt[1]
+        )
     weights, bias = _last_layer(classifier)
 
     def logits(f):

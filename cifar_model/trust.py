@@ -43,9 +43,7 @@ class Assessment:
         self.scope.save(path / SCOPE_FILE)
 
 
-def outputs(
-    network: "keras.Model", images: np.ndarray, between: Callable[[], None] = lambda: None
-) -> list[np.ndarray]:
+def outputs(network: "keras.Model", images: np.ndarray, between: Callable[[], None] = lambda: None) -> list[np.ndarray]:
     """What a network answers to uint8 (n, 32, 32, 3), n ≥ 1, one array an output; `between` is called in between."""
     parts = []
     for start in range(0, len(images), EVALUATION_BATCH):
@@ -129,10 +127,10 @@ def _by_class(confusion: np.ndarray) -> dict[str, dict[str, float | None]]:
 
 
 def _fit_scope(both, train: Pictures, held: tuple, test: tuple, between) -> tuple["Scope", np.ndarray, dict]:
-    from cifar_model.scope import fit_scope, outside_pictures, spoil
+    from cifar_model.scope import fit_scope, outside_pictures, spoil, vary
 
     some = _evenly(len(train[0]))
-    probabilities, features = outputs(both, train[0][some], between)
+    probabilities, features = outputs(both, vary(train[0][some]), between)
     spoilt_probabilities, spoilt_features = outputs(both, spoil(train[0][some]), between)
     scope = fit_scope(
         features,

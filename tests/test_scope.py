@@ -12,6 +12,7 @@ from cifar_model.scope import (
     generalised_entropy,
     outside_pictures,
     spoil,
+    vary,
 )
 
 WIDTH = 16
@@ -158,6 +159,14 @@ def test_made_pictures_are_repeatable_and_varied(make):
 def photographs() -> np.ndarray:
     rng = np.random.default_rng(0)
     return rng.integers(0, 256, (5, 32, 32, 3)).astype(np.uint8)
+
+
+def test_varying_touches_every_second_picture_alone():
+    images = photographs()
+    varied = vary(images, seed=1)
+    assert varied.dtype == np.uint8 and np.array_equal(varied, vary(images, seed=1))
+    assert [np.array_equal(a, b) for a, b in zip(varied, images, strict=True)] == [True, False, True, False, True]
+    assert vary(images[:0]).shape == (0, 32, 32, 3)
 
 
 def test_spoiling_leaves_its_pictures_alone():
