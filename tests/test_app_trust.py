@@ -12,6 +12,7 @@ from cifar_model.classes import CLASS_NAMES
 from cifar_model.errors import DatasetError, WorkerError
 from cifar_model.images import encode_png
 from cifar_model.models import ModelInfo
+from cifar_model.surprise import mid_blends
 from cifar_model.ui import jobs, resources
 from cifar_model.ui.components_predict import Game
 from cifar_model.ui.components_trust import OUTSIDE
@@ -36,6 +37,8 @@ def trust(lab):  # noqa: F811
     lab.monkeypatch.setattr(resources, "models", lambda: [info])
     lab.answering = FakeWorker(lambda _, pixels: trusting(len(pixels)))
     lab.monkeypatch.setattr(resources, "neighbours_ready", lambda _: False)
+    modes = {"modes": ("average", "halves"), "ratios": (0.5,)}  # of 15 a pair, for these tests
+    lab.monkeypatch.setattr(resources, "mid_blends", lambda pairs: mid_blends(pairs, **modes))
     return lab
 
 
@@ -261,14 +264,14 @@ def test_ambiguous_pairs_are_asked_in_the_background_in_small_parts(trust):
     assert task.wait(60) and task.error is None
     at.run()
     assert not at.exception and not at.error
-    assert sum(n for _, n in trust.answering.asked) - before == 45 * 5 * 3
+    assert sum(n for _, n in trust.answering.asked) - before == 45 * 2
     assert max(n for _, n in trust.answering.asked) <= 16
     tiles = at.session_state["shown_ambiguous_gallery"][0]["items"]
     assert len(tiles) == 12 and all(tile["title"] == "frog 40 %" for tile in tiles)
     assert not [tile for tile in tiles if "frog" in tile["note"]]  # there it is no third class
     at.segmented_control(key="ambiguous_order").set_value("many").run()
     assert at.session_state["shown_ambiguous_gallery"][0]["items"][0]["title"] == "2 answers"
-    assert sum(n for _, n in trust.answering.asked) - before == 45 * 5 * 3  # asked once
+    assert sum(n for _, n in trust.answering.asked) - before == 45 * 2  # asked once
 
 
 def test_ambiguous_pairs_of_test_pictures_need_the_data(trust):
