@@ -230,6 +230,11 @@ class Report:
         """The settings that it was trained with."""
         return _dict(self.card.get("settings"))
 
+    @property
+    def is_distilled(self) -> bool:
+        """Whether it learned from the synthetic pictures that ship with the project, which have no test part."""
+        return _text(_dict(self.card.get("data")).get("source")).startswith("distilled")
+
     @cached_property
     def network(self) -> str:
         """The architecture's name, "" where the card has none."""
@@ -260,8 +265,10 @@ class Report:
         pictures, epochs = _whole(data.get("train")), _whole(card.get("epochs"))
         source = _text(data.get("source"))
         if pictures and epochs:
-            text = f"It learned from {pictures:,} pictures"
-            text += f" of {source}" if source else ""
+            if self.is_distilled:
+                text = f"It learned from {pictures:,} distilled pictures: synthetic ones, made from CIFAR-10's"
+            else:
+                text = f"It learned from {pictures:,} pictures" + (f" of {source}" if source else "")
             text += f", each seen {epochs} time{'' if epochs == 1 else 's'}"
             seconds = _number(card.get("seconds"), 0)
             text += f", in {_duration(seconds)}" if seconds else ""

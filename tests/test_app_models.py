@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from app_fakes import FakeWorker, lab, words  # noqa: F401
-from helpers import write_model
+from helpers import encode, write_model
 
 from cifar_model import dataset, models
 from cifar_model.classes import CLASS_NAMES
@@ -209,11 +209,16 @@ def test_an_old_card_says_what_is_missing_and_how_to_get_it(page):
 def test_a_model_of_distilled_pictures_says_so(page):
     folder = page.folders["first-net"]
     (folder / models.ANSWERS_FILE).unlink()
-    card = {"network": "seed-cnn", "data": {"source": "distilled pictures (shipped)", "train": 500, "test": 0}}
+    card = {
+        "network": "seed-cnn",
+        "data": {"source": "distilled pictures (shipped)", "train": 500, "test": 0},
+        "epochs": 9,
+    }
     (folder / models.CARD_FILE).write_text(json.dumps(card))
     at = page.show()
     assert not at.exception
     assert "learned from the distilled pictures that ship with this project" in words(at)
+    assert "It learned from 500 distilled pictures" in words(at)
 
 
 @pytest.mark.parametrize("text", ["{broken", "[]", '"text"', "\x00\xff"])
@@ -270,6 +275,17 @@ def test_filters_and_a_pictures_way(page, random_model):
     at.session_state["models_followed"] = ("ship", pixels)
     at.run()
     assert "**ship**" in words(at)
+
+
+def test_pictures_dropped_on_classify_come_along(page):
+    at = page.open()
+    picture = encode(np.full((40, 60, 3), 200, np.uint8))
+    at.file_uploader[0].set_value([("mine.png", picture, "image/png")]).run()
+    at.switch_page("pages/models.py").run()
+    at.segmented_control(key="models_view").set_value("A picture's way").run()
+    assert not at.exception
+    assert "Your pictures from Classify" in words(at)
+    assert [item["title"] for item in tiles(at, "models_own")] == ["mine.png"]
 
 
 @pytest.mark.parametrize("view", ["First filters", "A picture's way"])

@@ -112,8 +112,9 @@ def _summary(report: Report, *, alone: bool) -> None:
             "Of the answers that it gives with about this percentage, so many are right. Equal is best.",
         )
         validation = report.score("validation_accuracy")
+        put_aside = "of synthetic pictures" if report.is_distilled else "held-out pictures"
         _metric(
-            "Validation", validation and f"{100 * validation:.1f} %", "held-out pictures",
+            "Validation", validation and f"{100 * validation:.1f} %", put_aside,
             "Right answers on training pictures put aside, by which the best epoch was chosen.",
         )  # fmt: skip
     st.markdown(_plain(" ".join(report.sentences())))
@@ -157,7 +158,7 @@ def _missing(report: Report, what: str) -> None:
         how = f"It is measured for a run's best epoch alone: choose **{_plain(run)}** above."
     elif any("card.json" in problem for problem in report.problems) or not report.card:
         how = f"{name} has no card that can be read. A card is written when a training ends."
-    elif str(_get(report.card, "data", "source")).startswith("distilled"):
+    elif report.is_distilled:
         how = (
             f"{name} learned from the distilled pictures that ship with this project; what it does with real "
             "photographs was not measured. Train with CIFAR-10 for that."
