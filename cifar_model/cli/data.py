@@ -73,10 +73,11 @@ def data(data_dir: str | None, download: bool, sheet: Path | None, per_class: in
     click.echo(f"{'Mini' if source.kind == dataset.MINI else 'CIFAR-10'}: {source.title} in {source.path}")
     for file in source.files:
         click.echo(f"  {file.name}  {file.stat().st_size:,} bytes")
-    click.echo(f"\n{'class':<12}" + "".join(f"{split:>12}" for split in counts))
-    for label, name in enumerate((*CLASS_NAMES, "all")):
-        numbers = [sum(n) if name == "all" else n[label] for n in counts.values()]
-        click.echo(f"{name:<12}" + "".join(f"{number:>12,}" for number in numbers))
+    columns = {split: [split, *(f"{number:,}" for number in (*n, sum(n)))] for split, n in counts.items()}
+    click.echo()
+    for row, name in enumerate(("class", *CLASS_NAMES, "all")):
+        cells = (column[row].rjust(max(8, len(split) + 2)) for split, column in columns.items())
+        click.echo(f"{name:<12}" + "".join(cells))
     if entry:
         where = f"in {cached} ({_megabytes(cached)} MB, can be deleted)" if cached else "none could be written"
         click.echo(f"\nDecoded cache: {where}")
