@@ -28,7 +28,7 @@ SPOILT_IMAGES = 4_000
 
 _RIDGE = 0.1  # times the number of pictures
 _GEN_POWER = 0.1  # Liu et al. 2023
-_MEANS_WEIGHT = 0.5
+_MEANS_WEIGHT = 0.25
 
 
 @dataclass(frozen=True)
@@ -256,7 +256,7 @@ def spoil(images: np.ndarray, n: int = SPOILT_IMAGES, *, seed: int = 0) -> np.nd
     """Pictures made from pictures of the ten classes so that none of the ten is left to see whole.
 
     In turns: a corner, a part or a border strip enlarged; 2×2, 4×4 or 8×8 parts shuffled; four corners of
-    four pictures; the spectrum with other phases; a mirrored tile; shapes in its colours.
+    four pictures; the spectrum with other phases; a mirrored tile; shapes in its colours; drowned in noise.
 
     Parameters
     ----------
@@ -350,6 +350,11 @@ def _shapes(images, rng):
     return _draw_shapes(_one(images, rng).reshape(-1, 3), rng)
 
 
+def _drowned(images, rng):
+    noise = rng.uniform(0, 255, (IMAGE_SIZE, IMAGE_SIZE, 3))
+    return (noise + rng.uniform(0, 0.4) * (_one(images, rng) - noise)).astype(np.uint8)
+
+
 def _draw_shapes(colours: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Discs, boxes, polygons or lines over one another ("dead leaves"), drawn large and scaled down."""
     side = 4 * IMAGE_SIZE
@@ -375,7 +380,7 @@ def _draw_shapes(colours: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 _SPOILERS = (
-    _corner, _part, _shuffled(2), _shuffled(4), _shuffled(8), _pieced, _rephased, _strip, _tiled, _shapes,
+    _corner, _part, _shuffled(2), _shuffled(4), _shuffled(8), _pieced, _rephased, _strip, _tiled, _shapes, _drowned,
 )  # fmt: skip
 
 
