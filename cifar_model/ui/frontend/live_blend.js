@@ -169,7 +169,7 @@ function makePanel(root, classes, set, tell) {
       const wide = edge(to + 1) - edge(from);
       shape("rect", { class: "strange-part", x: edge(from), y: y(1), width: wide, height: y(0) - y(1) }, svg);
       if (wide < 88) return;
-      const text = shape("text", { class: "strange-note", x: edge(from) + wide / 2, y: y(0) - 6, "text-anchor": "middle" }, svg);
+      const text = shape("text", { class: "strange-note", x: edge(from) + wide / 2, y: y(1) + 14, "text-anchor": "middle" }, svg);
       text.textContent = "none of the ten?";
     });
     const winners = rows.map((row) => row.indexOf(Math.max(...row)));
