@@ -1,8 +1,11 @@
 """The ranking of mixes against small cases that can be worked out by hand."""
 
+import json
+
 import numpy as np
 import pytest
 from app_fakes import belief
+from click.testing import CliRunner
 
 from cifar_model.blending import MODES, blend
 from cifar_model.classes import CLASS_NAMES
@@ -55,3 +58,19 @@ def test_pairs_are_drawn_of_each_two_classes():
     assert pairs == draw_pairs(labels, 2, seed=3) != draw_pairs(labels, 2, seed=4)
     assert sorted((labels[a], labels[b]) for a, b in pairs) == sorted(2 * class_pairs())
     assert len(draw_pairs(np.array([0, 1, 1]), 1)) == 1
+
+
+def test_command_line_ranks_the_samples(random_model):
+    from cifar_model.cli.answers import blend as command
+
+    def run(*arguments):
+        return CliRunner().invoke(command, [*arguments, "--model", str(random_model)])
+
+    mixes = json.loads(run("--ambiguous", "unsure", "--json").stdout)["mixes"]
+    assert len(mixes) == 45 and len({(mix["a"], mix["b"]) for mix in mixes}) == 45
+    assert [mix["probability"] for mix in mixes] == sorted(mix["probability"] for mix in mixes)
+    third = json.loads(run("--ambiguous", "third", "--json").stdout)["mixes"]
+    assert all(mix["class"] not in (mix["a"], mix["b"]) for mix in third)
+    assert run("--ambiguous", "unsure", "cat", "dog").exit_code == 2
+    assert run("cat").exit_code == 2
+    assert isinstance(run("--ambiguous", "many").exception, SettingsError)  # this model has no sets

@@ -125,7 +125,8 @@ def _wait(model: ModelInfo, task: Task | None) -> None:
             if resources.test_split() is not None:
                 st.rerun()
         else:
-            st.progress(task.done / task.total, f"{task.done:,} of {task.total:,} training pictures looked at")
+            so_far = f"{task.done:,} of {task.total:,}" if task.done else "None of all"
+            st.progress(task.done / task.total, f"{so_far} training pictures looked at")
             if not task.running:
                 st.rerun()
 
