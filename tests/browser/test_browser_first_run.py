@@ -74,12 +74,14 @@ def test_blend_answers_the_samples(page, server):
 
 def test_models_shows_the_cards_that_ship(page, server):
     page.goto(f"{server.url}/models", timeout=PATIENCE)
-    for name in ("lab-net", "seed-cnn"):
+    main = page.get_by_test_id("stMain")
+    for name in ("lab-net", "seed-cnn"):  # the first is the one that the page opens with
+        if name != "lab-net":
+            main.get_by_role("combobox", name="Model").first.click()
+            page.get_by_role("option", name=re.compile(name)).first.click()
         card = json.loads((assets_dir() / "models" / name / "card.json").read_text(encoding="utf-8"))
-        main = page.get_by_test_id("stMain")
-        main.get_by_text(name).first.wait_for(timeout=PATIENCE)
-        if name == "lab-net":  # the one that is shown first
-            main.get_by_text(f"{100 * card['scores']['test_accuracy']:.1f} %").first.wait_for(timeout=PATIENCE)
+        main.get_by_text(f"{100 * card['scores']['test_accuracy']:.1f} %", exact=True).first.wait_for(timeout=PATIENCE)
+        main.get_by_text(f"A {name} with {card['parameters']:,} weights").first.wait_for(timeout=PATIENCE)
 
 
 def test_train_streams_a_learning_curve_from_the_pictures_that_ship(page, server, wait_idle, home):
