@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from helpers import REPOSITORY, make_pictures
 from PIL import Image
 
@@ -261,6 +262,17 @@ def test_explanations_are_written_one_a_picture(random_model, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(LabError, match="Can't make the folder"):
         Explanations(classifier, tmp_path / "file" / "below")
+
+
+def test_classify_explains_each_picture_into_a_folder(random_model, tmp_path):
+    from cifar_model.cli.answers import classify
+
+    for name, pixels in zip(("one.png", "two.png"), noise(2), strict=True):
+        Image.fromarray(pixels).save(tmp_path / name)
+    arguments = [str(tmp_path), "--model", str(random_model), "--explain", str(tmp_path / "why"), "--json"]
+    done = CliRunner().invoke(classify, arguments)
+    assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in (tmp_path / "why").iterdir()) == ["one-why.png", "two-why.png"]
 
 
 # ---------------------------------------------------------------------------------------------- neighbours

@@ -46,8 +46,16 @@ _file = click.Path(path_type=Path)
     help="Write CSV with all ten probabilities to FILE, or print it.",
 )
 @click.option("--sheet", metavar="FILE.png", type=_file, help="Draw the pictures with their answers.")
+@click.option("--explain", metavar="DIR", type=_file, help="Draw for each picture where the evidence lies, into DIR.")
 def classify(
-    paths: tuple[Path, ...], model: str, raw: bool, top: int, as_json: bool, csv_file: str | None, sheet: Path | None
+    paths: tuple[Path, ...],
+    model: str,
+    raw: bool,
+    top: int,
+    as_json: bool,
+    csv_file: str | None,
+    sheet: Path | None,
+    explain: Path | None,
 ) -> None:
     """Say what is in pictures: files, or folders with all that lies below them.
 
@@ -72,6 +80,11 @@ def classify(
         places = ", ".join(_shown(path) for path in paths)
         raise SettingsError(f"No pictures in {places}. Looked for: {', '.join(IMAGE_SUFFIXES)}.")
     classifier = Classifier(model, calibrated=not raw)
+    explanations = None
+    if explain:
+        from cifar_model.explain import Explanations
+
+        explanations = Explanations(classifier, explain)
 
     drawn: list[np.ndarray] = []
     captions: list[str] = []
@@ -88,6 +101,8 @@ def classify(
                 continue
             answered += 1
             writer.add(answer)
+            if explanations:
+                explanations.add(answer.path, answer.pixels, answer.probabilities)
             if sheet and answered <= SHEET_LIMIT:
                 best = int(answer.probabilities.argmax())
                 drawn.append(answer.pixels)
