@@ -17,6 +17,8 @@ COMMANDS = {
     "runs": ("runs", "List training runs; show, follow, pause, resume or stop one."),
     "classify": ("answers", "Answer what pictures show."),
     "evaluate": ("answers", "Score a model on CIFAR-10's test images."),
+    "card": ("card", "Tell in plain words what a model is and how far to trust it."),
+    "assess": ("card", "Measure again how far to trust a model, and write it into its card."),
     "blend": ("answers", "Mix two pictures and see what the network makes of it."),
 }
 

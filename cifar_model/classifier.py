@@ -206,18 +206,30 @@ def _compile(keras, network) -> Callable[[np.ndarray], list[np.ndarray]]:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one file: pixels uint8 (32, 32, 3) and probabilities float32 (10,), or else an error."""
+    """What came of one file: pixels uint8 (32, 32, 3) and probabilities float32 (10,), or else an error.
+
+    `members` bool (10,), `scope` and `in_scope` are as in `Examination`.
+    """
 
     path: Path
     pixels: np.ndarray | None = None
     probabilities: np.ndarray | None = None
     error: str | None = None
+    members: np.ndarray | None = None
+    scope: float | None = None
+    in_scope: bool | None = None
 
 
 def classify_files(
-    classifier: Classifier, paths: Iterable[str | os.PathLike], *, batch_size: int = BATCH_SIZE
+    classifier: Classifier,
+    paths: Iterable[str | os.PathLike],
+    *,
+    level: int = 95,
+    batch_size: int = BATCH_SIZE,
 ) -> Iterator[Answer]:
     """Answer picture files one by one, in the order given; an unreadable one gets an answer with an error.
+
+    `level` is that of the answer sets: 90, 95 or 99.
 
     Files are decoded by threads ahead of the network, two batches at most, so memory does not grow with their
     number.
@@ -238,8 +250,20 @@ def classify_files(
                 except ImageError as error:
                     answers.append((path, str(error)))
             stacked = np.array(pictures, np.uint8).reshape(-1, IMAGE_SIZE, IMAGE_SIZE, 3)
-            rows = zip(pictures, classifier.predict(stacked, batch_size=batch_size), strict=True)
+            found = classifier.examine(stacked, level=level, batch_size=batch_size)
+            rows = iter(range(len(pictures)))
             for path, error in answers:
-                yield Answer(path, error=error) if error else Answer(path, *next(rows))
+                if error:
+                    yield Answer(path, error=error)
+                    continue
+                i = next(rows)
+                yield Answer(
+                    path,
+                    pictures[i],
+                    found.probabilities[i],
+                    members=None if found.sets is None else found.sets[i],
+                    scope=None if found.scope is None else float(found.scope[i]),
+                    in_scope=None if found.in_scope is None else bool(found.in_scope[i]),
+                )
     finally:
         pool.shutdown(cancel_futures=True)

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -15,7 +16,8 @@ import numpy as np
 
 from cifar_model.blending import MODES
 from cifar_model.classes import CLASS_NAMES
-from cifar_model.errors import ImageError, LabError, SettingsError
+from cifar_model.conformal import LEVELS, answer_sets, describe_set, evaluate_sets
+from cifar_model.errors import ImageError, LabError, ModelError, SettingsError
 from cifar_model.files import replacing
 from cifar_model.images import IMAGE_SUFFIXES, enlarge, find_images, load_image
 from cifar_model.models import assets_dir
@@ -29,6 +31,14 @@ _model_option = click.option(
 _raw_option = click.option("--raw", is_flag=True, help="The network's own softmax, without the card's temperature.")
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 _file = click.Path(path_type=Path)
+_sets_option = click.option(
+    "--sets",
+    "level",
+    metavar="[90|95|99]",
+    is_flag=False,
+    flag_value="95",
+    help="Name all classes that can't be ruled out; the right one is among them in so many of 100 pictures [95].",
+)
 
 
 @click.command()
@@ -46,6 +56,8 @@ _file = click.Path(path_type=Path)
     help="Write CSV with all ten probabilities to FILE, or print it.",
 )
 @click.option("--sheet", metavar="FILE.png", type=_file, help="Draw the pictures with their answers.")
+@_sets_option
+@click.option("--scope", "with_scope", is_flag=True, help='Say whether a picture looks like "none of the ten".')
 @click.option("--explain", metavar="DIR", type=_file, help="Draw for each picture where the evidence lies, into DIR.")
 def classify(
     paths: tuple[Path, ...],
@@ -55,6 +67,8 @@ def classify(
     as_json: bool,
     csv_file: str | None,
     sheet: Path | None,
+    level: str | None,
+    with_scope: bool,
     explain: Path | None,
 ) -> None:
     """Say what is in pictures: files, or folders with all that lies below them.
@@ -67,6 +81,9 @@ def classify(
     if csv_file not in (None, "-") and (Path(csv_file).is_dir() or csv_file.lower().endswith(IMAGE_SUFFIXES)):
         # `--csv photos/` was meant as `photos/ --csv`; never write CSV over a picture.
         paths, csv_file = (*paths, Path(csv_file)), "-"
+    if level not in (None, *_LEVELS) and Path(level).exists():
+        paths, level = (*paths, Path(level)), "95"  # `--sets photos/` was meant as `photos/ --sets`
+    _check_level(level)
     if not paths:
         raise click.UsageError("Name at least one picture file or folder.")
     if as_json and csv_file == "-":
@@ -80,6 +97,7 @@ def classify(
         places = ", ".join(_shown(path) for path in paths)
         raise SettingsError(f"No pictures in {places}. Looked for: {', '.join(IMAGE_SUFFIXES)}.")
     classifier = Classifier(model, calibrated=not raw)
+    _check_fitted(classifier, sets=level is not None, scope=with_scope)
     explanations = None
     if explain:
         from cifar_model.explain import Explanations
@@ -92,9 +110,10 @@ def classify(
     # On a terminal the table's lines are the progress; a bar would tear them.
     lines_show = sys.stdout.isatty() and csv_file is None and not as_json
     with ExitStack() as stack:
-        writer = stack.enter_context(_answer_writer(model, found, top, as_json, csv_file))
+        extras = _Extras(int(level) if level else None, with_scope)
+        writer = stack.enter_context(_answer_writer(model, found, top, as_json, csv_file, extras))
         bar = stack.enter_context(_progress(len(found), hidden=lines_show))
-        for answer in classify_files(classifier, found):
+        for answer in classify_files(classifier, found, level=int(level or 95)):
             bar.update(1)
             if answer.error:
                 failures.append((answer.path, answer.error))
@@ -122,21 +141,66 @@ def classify(
         raise click.exceptions.Exit(1)
 
 
+_LEVELS = tuple(map(str, LEVELS))
+
+
+def _check_level(level: str | None) -> None:
+    if level not in (None, *_LEVELS):
+        raise SettingsError(f"Answer sets can be had at 90, 95 and 99 %. Received: --sets {level}.")
+
+
+def _check_fitted(classifier, *, sets: bool, scope: bool) -> None:
+    """ModelError where a model lacks what is asked for."""
+    missing = ["answer sets"] * (sets and not classifier.sets) + ["scope score"] * (scope and not classifier.scope)
+    if missing:
+        raise ModelError(
+            f"The model {classifier.name} has no {' and no '.join(missing)}. With CIFAR-10 at hand, a whole run gets "
+            f"them by `python -m cifar_model assess {classifier.name}`."
+        )
+
+
+@dataclass(frozen=True)
+class _Extras:
+    """What was asked for beyond probabilities: answer sets at a level, and whether a picture is in scope."""
+
+    level: int | None
+    scope: bool
+
+    def columns(self, answer) -> dict:
+        """Name and value of each, for machines."""
+        values = {}
+        if self.level:
+            values[f"set_{self.level}"] = [CLASS_NAMES[i] for i in np.flatnonzero(answer.members)]
+        if self.scope:
+            values |= {"scope": answer.scope, "in_scope": answer.in_scope}
+        return values
+
+    def names(self) -> list[str]:
+        return [f"set_{self.level}"] * bool(self.level) + ["scope", "in_scope"] * self.scope
+
+    def words(self, answer) -> str:
+        """For a person."""
+        said = [describe_set(answer.members, self.level)] if self.level else []
+        if self.scope and not answer.in_scope:
+            said.append("looks like none of the ten")
+        return "; ".join(said)
+
+
 @contextmanager
-def _answer_writer(model: str, paths: list[Path], top: int, as_json: bool, csv_file: str | None):
+def _answer_writer(model: str, paths: list[Path], top: int, as_json: bool, csv_file: str | None, extras: "_Extras"):
     """Where answers go, one at a time: JSON or a table to stdout, CSV to a file or to stdout."""
     with ExitStack() as stack:
         writers = []
         if csv_file == "-":
-            writers.append(_CsvWriter(sys.stdout))
+            writers.append(_CsvWriter(sys.stdout, extras))
         elif csv_file:
             temporary = stack.enter_context(replacing(csv_file))
             file = stack.enter_context(open(temporary, "w", encoding="utf-8", newline=""))
-            writers.append(_CsvWriter(file))
+            writers.append(_CsvWriter(file, extras))
         if as_json:
-            writers.append(_JsonWriter(model))
+            writers.append(_JsonWriter(model, extras))
         elif csv_file != "-":
-            writers.append(_TableWriter(paths, top))
+            writers.append(_TableWriter(paths, top, extras))
         yield _Writers(writers)
 
 
@@ -154,14 +218,16 @@ class _Writers:
 
 
 class _CsvWriter:
-    def __init__(self, file: TextIO):
+    def __init__(self, file: TextIO, extras: _Extras):
         self._rows = csv.writer(file, lineterminator="\n")
-        self._rows.writerow(("file", "class", "probability", *CLASS_NAMES))
+        self._rows.writerow(("file", "class", "probability", *CLASS_NAMES, *extras.names()))
+        self._extras = extras
 
     def add(self, answer) -> None:
         p = answer.probabilities.tolist()
         best = int(answer.probabilities.argmax())
-        self._rows.writerow((_text(answer.path), CLASS_NAMES[best], p[best], *p))
+        extras = [" ".join(v) if isinstance(v, list) else v for v in self._extras.columns(answer).values()]
+        self._rows.writerow((_text(answer.path), CLASS_NAMES[best], p[best], *p, *extras))
 
     def finish(self, failures) -> None:
         pass
@@ -170,7 +236,8 @@ class _CsvWriter:
 class _JsonWriter:
     """One object, written as the answers come so that memory does not grow with them."""
 
-    def __init__(self, model: str):
+    def __init__(self, model: str, extras: _Extras):
+        self._extras = extras
         click.echo(f'{{"model": {json.dumps(model)},\n"answers": [', nl=False)
         self._separator = "\n"
 
@@ -181,6 +248,7 @@ class _JsonWriter:
             "class": CLASS_NAMES[best],
             "probability": float(answer.probabilities[best]),
             "probabilities": _by_class(answer.probabilities),
+            **self._extras.columns(answer),
         })
         click.echo(self._separator + text, nl=False)
         self._separator = ",\n"
@@ -191,7 +259,8 @@ class _JsonWriter:
 
 
 class _TableWriter:
-    def __init__(self, paths: list[Path], top: int):
+    def __init__(self, paths: list[Path], top: int, extras: _Extras):
+        self._extras = extras
         names = [_shown(path) for path in paths]
         limit = max(20, shutil.get_terminal_size((100, 24)).columns - 24 - 20 * (top - 1))
         self._width = min(max(map(len, names), default=4), limit)
@@ -211,7 +280,10 @@ class _TableWriter:
         first, *others = np.argsort(-answer.probabilities, kind="stable")[: self._top]
         runners = ", ".join(f"{CLASS_NAMES[i]} {percent(answer.probabilities[i])}" for i in others)
         belief = percent(answer.probabilities[first])
-        click.echo(f"{name:<{self._width}}  {CLASS_NAMES[first]:<10}  {belief:>11}  {runners}".rstrip())
+        line = f"{name:<{self._width}}  {CLASS_NAMES[first]:<10}  {belief:>11}  {runners}"
+        if words := self._extras.words(answer):
+            line = f"{line:<{self._width + 25 + 20 * (self._top - 1)}}  {words}"
+        click.echo(line.rstrip())
 
     def finish(self, failures) -> None:
         pass
@@ -245,9 +317,19 @@ def _by_class(values) -> dict[str, float]:
 @click.option("--split", type=click.Choice(["test", "train"]), default="test", show_default=True)
 @click.option("--limit", metavar="N", type=click.IntRange(1), help="The first N pictures only.")
 @click.option("--chart", metavar="FILE", type=_file, help="Draw the confusion matrix: .png, .svg or .html.")
+@click.option("--calibration", is_flag=True, help="How sure it was, how often right, and what its answer sets hold.")
+@click.option("--scope", "with_scope", is_flag=True, help='How many it takes for "none of the ten" by mistake.')
 @_json_option
 def evaluate(
-    model: str, raw: bool, data_dir: str | None, split: str, limit: int | None, chart: Path | None, as_json: bool
+    model: str,
+    raw: bool,
+    data_dir: str | None,
+    split: str,
+    limit: int | None,
+    chart: Path | None,
+    calibration: bool,
+    with_scope: bool,
+    as_json: bool,
 ) -> None:
     """Score a model on CIFAR-10: accuracy, loss, precision and recall of each class, confusion matrix."""
     from cifar_model import figures, metrics
@@ -259,12 +341,14 @@ def evaluate(
     train, test = load_cifar10(data_dir)
     images, labels = (array[:limit] for array in (test if split == "test" else train))
     classifier = Classifier(model, calibrated=not raw)
-    probabilities = np.empty((len(images), len(CLASS_NAMES)), np.float32)
+    _check_fitted(classifier, sets=False, scope=with_scope)
+    found = []
     with _progress(len(images)) as bar:
         for start in range(0, len(images), BATCH_SIZE):
             part = slice(start, start + BATCH_SIZE)
-            probabilities[part] = classifier.predict(images[part])
+            found.append(classifier.examine(images[part]))
             bar.update(len(images[part]))
+    probabilities = np.concatenate([part.probabilities for part in found])
     answers = probabilities.argmax(axis=1)
     confusion = metrics.confusion_matrix(labels, answers)
     precision, recall = metrics.precision_recall(confusion)
@@ -285,6 +369,15 @@ def evaluate(
         },
         "confusion": confusion.tolist(),
     }
+    if calibration:
+        result["reliability"] = metrics.reliability_bins(labels, probabilities).tolist()
+        if classifier.sets:
+            fitted = metrics.calibrate(np.concatenate([part.raw for part in found]), classifier.card["calibration"])
+            result["sets"] = {
+                str(level): evaluate_sets(labels, answer_sets(fitted, classifier.sets, level)) for level in LEVELS
+            }
+    if with_scope:
+        result["false_alarms"] = float(1 - np.concatenate([part.in_scope for part in found]).mean())
     title = f"{classifier.name} on {len(images):,} {split} images"
     if chart:
         figures.save_chart(figures.confusion_chart(confusion, title=title), chart)
@@ -299,6 +392,18 @@ def evaluate(
     for name, row in result["classes"].items():
         cells = ("–" if row[key] is None else f"{100 * row[key]:.1f} %" for key in ("precision", "recall"))
         click.echo(f"{name:<12}{''.join(f'{cell:>10}' for cell in cells)}{row['images']:>8,}")
+    if calibration:
+        click.echo(f"\n{'HOW SURE':<12}{'RIGHT':>10}{'GAP':>10}{'IMAGES':>8}")
+        for confidence, right, count in result["reliability"]:
+            cells = f"{100 * confidence:.1f} %", f"{100 * right:.1f} %", f"{100 * (confidence - right):+.1f}"
+            click.echo(f"{cells[0]:<12}{cells[1]:>10}{cells[2]:>10}{count:>8,.0f}")
+        for level, sets in result.get("sets", {}).items():
+            click.echo(
+                f"answer sets at {level} %: hold the right class for {100 * sets['coverage']:.2f} %, "
+                f"{sets['mean_size']:.2f} classes on average, {sets['sizes'][0]:,} of them empty"
+            )
+    if with_scope:
+        click.echo(f"\nnone of the ten: {100 * result['false_alarms']:.2f} % flagged by mistake")
     width = max(6, len(str(confusion.max())) + 2)
     click.echo("\nConfusion matrix: rows are the truth, columns the answer")
     click.echo(" " * 12 + "".join(f"{name[: width - 1]:>{width}}" for name in CLASS_NAMES))
@@ -323,6 +428,7 @@ def _number(value: float) -> float | None:
 @_model_option
 @_raw_option
 @click.option("--sweep", "print_sweep", is_flag=True, help="Print all 101 ratios as CSV.")
+@_sets_option
 @click.option("--chart", metavar="FILE", type=_file, help="Draw the sweep: .png, .svg or .html.")
 @click.option("--out", metavar="FILE.png", type=_file, help="Save the mixed picture, enlarged 8 times.")
 @click.option(
@@ -342,6 +448,7 @@ def blend(
     model: str,
     raw: bool,
     print_sweep: bool,
+    level: str | None,
     chart: Path | None,
     out: Path | None,
     ambiguous: str | None,
@@ -362,6 +469,7 @@ def blend(
         return _print_ambiguous(Classifier(model, calibrated=not raw), model, ambiguous, as_json)
     if not a or not b:
         raise click.UsageError("Name two pictures to mix, A and B.")
+    _check_level(level)
     if chart:
         figures.check_chart_path(chart)
     if out:
@@ -369,8 +477,10 @@ def blend(
     (first, a_name), (second, b_name) = _picture(a), _picture(b)
     mixed = blending.blend(first, second, ratio, mode=mode)
     classifier = Classifier(model, calibrated=not raw)
-    probabilities = classifier.predict(mixed[None])[0]
-    sweep = classifier.predict(blending.sweep(first, second, mode=mode))
+    _check_fitted(classifier, sets=level is not None, scope=False)
+    here = classifier.examine(mixed[None], level=int(level or 95))
+    whole = classifier.examine(blending.sweep(first, second, mode=mode), level=int(level or 95))
+    probabilities, sweep = here.probabilities[0], whole.probabilities
     ratios = [i / (len(sweep) - 1) for i in range(len(sweep))]
     summary = blending.describe_sweep(sweep, ratio, a_name, b_name)
     if chart:
@@ -398,23 +508,43 @@ def blend(
             ],
             "summary": summary,
         }
+        if level:
+            result[f"set_{level}"] = _members(here.sets[0])
         if print_sweep:
             result["sweep"] = [
                 {"ratio": share, "probabilities": _by_class(row)}
-                for share, row in zip(ratios, sweep, strict=True)
+                | ({f"set_{level}": _members(whole.sets[i])} if level else {})
+                for i, (share, row) in enumerate(zip(ratios, sweep, strict=True))
             ]
         click.echo(json.dumps(result, indent=2))
     elif print_sweep:
         rows = csv.writer(sys.stdout, lineterminator="\n")
-        rows.writerow(("ratio", *CLASS_NAMES))
-        rows.writerows((share, *row) for share, row in zip(ratios, sweep.tolist(), strict=True))
+        rows.writerow(("ratio", *CLASS_NAMES, *([f"set_{level}"] if level else [])))
+        for i, (share, row) in enumerate(zip(ratios, sweep.tolist(), strict=True)):
+            rows.writerow((share, *row, *([" ".join(_members(whole.sets[i]))] if level else [])))
     else:
         shares = f"{100 * ratio:.4g} % {a_name} + {100 * (1 - ratio):.4g} % {b_name}"
         click.echo(f"{shares}, mixed by {mode}: {classifier.name}")
         for i in np.argsort(-probabilities, kind="stable"):
             bar = "█" * round(30 * float(probabilities[i]))
             click.echo(f"  {CLASS_NAMES[i]:<10}  {figures.percent(probabilities[i]):>7}  {bar}".rstrip())
+        if level:
+            click.echo(f"Can't be ruled out: {describe_set(here.sets[0], int(level))}")
+            for start, end, members in _stretches(whole.sets):
+                shares = f"{100 * ratios[start]:.0f}–{100 * ratios[end]:.0f} % {a_name}"
+                click.echo(f"  {shares}: {describe_set(members, int(level))}")
         click.echo(summary)
+
+
+def _members(members: np.ndarray) -> list[str]:
+    return [CLASS_NAMES[i] for i in np.flatnonzero(members)]
+
+
+def _stretches(sets: np.ndarray) -> list[tuple[int, int, np.ndarray]]:
+    """First and last frame of each stretch of a sweep with one answer set; sets: bool (n, 10)."""
+    starts = [0, *(np.flatnonzero((sets[1:] != sets[:-1]).any(axis=1)) + 1).tolist()]
+    ends = [start - 1 for start in starts[1:]] + [len(sets) - 1]
+    return [(start, end, sets[start]) for start, end in zip(starts, ends, strict=True)]
 
 
 def _print_ambiguous(classifier, model: str, by: str, as_json: bool) -> None:

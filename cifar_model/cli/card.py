@@ -1,0 +1,105 @@
+"""`card` and `assess`: what a model is and how far to trust it, read from its card or measured again."""
+
+import json
+import sys
+
+import click
+
+from cifar_model.classes import CLASS_NAMES
+from cifar_model.models import find_model, load_card
+
+
+@click.command()
+@click.argument("name", metavar="MODEL")
+@click.option("--json", "as_json", is_flag=True, help="Print the card as it is stored.")
+def card(name: str, as_json: bool) -> None:
+    """Tell in plain words what MODEL is, how good it is, and how far to trust it.
+
+    MODEL is a bundled model, a run, RUN@EPOCH or a folder. All numbers were measured when its training ended.
+    """
+    if as_json:
+        click.echo(json.dumps(load_card(find_model(name)), indent=2))
+        return
+    from cifar_model.report import read_report
+
+    report = read_report(name)
+    click.echo(name)
+    for sentence in report.sentences():
+        click.echo(f"  {sentence}")
+    if report.by_class is not None:
+        _head("Each class", "Precision: how often that answer is right. Recall: how many such pictures it finds.")
+        for class_name, precision, recall in zip(CLASS_NAMES, *report.by_class, strict=True):
+            click.echo(f"  {class_name:<12}precision {_percent(precision)}  recall {_percent(recall)}")
+    if report.calibration_error is not None:
+        _head("Percentages", "Of the answers given with 80 %, about 80 % should be right.")
+        before = report.calibration_error_before
+        raw = f"; as the network gives them, {100 * before:.1f}" if before is not None else ""
+        click.echo(f"  Mean gap between percentage and truth: {100 * report.calibration_error:.1f} points{raw}.")
+    if report.set_levels:
+        _head("Answer sets", "Every class that can't be ruled out; the truth is among them as often as promised.")
+        for level in report.set_levels:
+            held = "" if level.coverage is None else f"  held {100 * level.coverage:.1f} %"
+            size = "" if level.mean_size is None else f"  {level.mean_size:.2f} classes on average"
+            click.echo(f"  promised {level.level} %{held}{size}")
+    if report.scope is not None:
+        _head("Out of scope", "A picture that scores too low looks like none of the ten classes.")
+        if report.scope.false_alarms is not None:
+            click.echo(f"  Flagged by mistake: {100 * report.scope.false_alarms:.1f} % of the test pictures.")
+        for probe, found in report.scope.probes.items():
+            if isinstance(found.get("flagged"), int | float):
+                click.echo(f"  Flagged of {probe}: {100 * found['flagged']:.1f} %.")
+    if report.explanation:
+        why = report.explanation
+        _head("Reasons", "Hiding the marked fifth of a picture should cost the answer more than hiding a random fifth.")
+        click.echo(f"  Marked: {100 * why['drop_marked']:.0f} points lost. Random: {100 * why['drop_random']:.0f}.")
+    if not (report.set_levels and report.scope) and not report.is_epoch:
+        click.echo(f"\nSome of this was never measured. With CIFAR-10 at hand: python -m cifar_model assess {name}")
+    for problem in report.problems:
+        click.echo(f"Warning: {problem}", err=True)
+
+
+def _head(title: str, line: str) -> None:
+    click.echo(f"\n{title}: {line}")
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:5.1f} %" if value == value else "      –"
+
+
+@click.command()
+@click.argument("name", metavar="MODEL")
+@click.option("--data", "data_dir", metavar="DIR", help="CIFAR-10's folder or archive; default: CIFAR10_DIR.")
+@click.option("--json", "as_json", is_flag=True, help="Print the new card as JSON.")
+def assess(name: str, data_dir: str | None, as_json: bool) -> None:
+    """Measure again how far to trust MODEL, and write it into its card.
+
+    For a model that was trained before this was part of training, or whose card lost something. The network stays as
+    it is; percentages, answer sets and the score for "none of the ten" are fitted anew on pictures held out from
+    training, and scored on the test images.
+    """
+    from cifar_model.backend import import_keras
+    from cifar_model.trust import assess_again
+
+    path = find_model(name)
+    import_keras()
+    hidden = not sys.stderr.isatty()
+
+    def tick() -> None:
+        if not hidden:
+            click.echo(".", nl=False, err=True)
+
+    written = assess_again(path, data_dir, tick)
+    if not hidden:
+        click.echo(err=True)
+    if as_json:
+        click.echo(json.dumps(written, indent=2))
+        return
+    scores, calibration = written["scores"], written["calibration"]
+    click.echo(f"{name}: {100 * scores['test_accuracy']:.2f} % of the test images right")
+    gap = calibration["expected_calibration_error"]
+    click.echo(f"percentages off by {100 * gap:.2f} points on average")
+    for level, found in written["sets"]["levels"].items():
+        coverage, size = 100 * found["coverage"], found["mean_size"]
+        click.echo(f"answer sets at {level} %: held {coverage:.2f} %, {size:.2f} classes on average")
+    click.echo(f"none of the ten: {100 * written['scope']['false_alarms']:.2f} % of the test images flagged by mistake")
+    click.echo(f"Written to {path}. The card in words: python -m cifar_model card {name}")
