@@ -124,3 +124,39 @@ def test_fitted_temperature_undoes_a_known_one_and_beats_its_neighbours():
     # As well calibrated as the true probabilities are on the same draw of labels.
     error = metrics.expected_calibration_error(labels, metrics.scale_temperature(sharpened, fitted))
     assert abs(error - metrics.expected_calibration_error(labels, truth)) < 0.003
+
+
+def test_reliability_bins_add_up_to_the_calibration_error(answers):
+    y, p = answers
+    bins = metrics.reliability_bins(y, p)
+    assert bins.shape == (15, 3) and bins[:, 2].sum() == len(y) and (np.diff(bins[:, 0]) >= 0).all()
+    error = np.average(np.abs(bins[:, 0] - bins[:, 1]), weights=bins[:, 2])
+    assert metrics.expected_calibration_error(y, p) == pytest.approx(error, rel=1e-6)
+    with pytest.raises(ValueError, match="Received"):
+        metrics.reliability_bins(y, p, 0)
+
+
+def test_power_scaling_is_a_softmax_of_box_cox():
+    p = np.random.default_rng(0).dirichlet(np.ones(10), 50)
+    for power in (-0.6, 0.4):
+        logits = (p**power - 1) / power / 1.7
+        expected = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        np.testing.assert_allclose(metrics.scale_temperature(p, 1.7, power), expected, rtol=1e-9)
+    np.testing.assert_allclose(metrics.scale_temperature(p, 1.7, 1e-9), metrics.scale_temperature(p, 1.7), rtol=1e-6)
+    np.testing.assert_array_equal(metrics.calibrate(p, {}), p)
+    older = metrics.calibrate(p, {"temperature": 0.6})  # cards from before the power
+    np.testing.assert_array_equal(older, metrics.scale_temperature(p, 0.6))
+
+
+def test_a_power_is_fitted_only_where_it_is_needed():
+    rng = np.random.default_rng(2)
+    truth = rng.dirichlet(np.full(10, 0.2), 4000)
+    labels = (truth.cumsum(1) > rng.random((len(truth), 1))).argmax(1)
+    assert metrics.fit_calibration(labels, metrics.scale_temperature(truth, 1.5))["power"] == 0
+    smoothed = 0.8 * truth + 0.02  # what label smoothing of 0.2 asks a network to answer
+    fitted = metrics.fit_calibration(labels, smoothed)
+    assert fitted["power"] < -0.1
+    one = metrics.scale_temperature(smoothed, metrics.fit_temperature(labels, smoothed))
+    two = metrics.calibrate(smoothed, fitted)
+    assert metrics.cross_entropy_loss(labels, two) < metrics.cross_entropy_loss(labels, one) - 0.005
+    np.testing.assert_array_equal(two.argmax(1), smoothed.argmax(1))
