@@ -251,7 +251,7 @@ def test_blend_writes_picture_and_page(call, tmp_path):
         (("cat", "unicorn"), 1, "sample photographs go by: airplane"),
         (("cat", "dog", "--chart", "x.pdf"), 2, "x.pdf"),
         (("cat", "dog", "--out", "nowhere/x.png"), 1, "Can't write"),
-        (("cat",), 2, "Missing argument"),
+        (("cat",), 2, "Name two pictures"),
     ],
 )
 def test_blend_misused(call, arguments, code, message):
