@@ -28,7 +28,7 @@ SHEET_LIMIT = 1_000  # pictures on one sheet: some 25 megapixels
 _model_option = click.option(
     "--model", default="lab-net", show_default=True, help="A bundled model, a run, RUN@EPOCH or a folder."
 )
-_raw_option = click.option("--raw", is_flag=True, help="The network's own softmax, without the card's temperature.")
+_raw_option = click.option("--raw", is_flag=True, help="The network's own percentages, uncorrected.")
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 _file = click.Path(path_type=Path)
 _sets_option = click.option(
