@@ -9,7 +9,10 @@ import pytest
 
 from tests.helpers import REPOSITORY
 
-NAMES = ("time_to_accuracy", "machine_use", "eight_epochs", "answers", "app", "explanations", "distilled", "out_of_scope")
+NAMES = (
+    *("time_to_accuracy", "machine_use", "eight_epochs", "answers", "app"),
+    *("explanations", "distilled", "out_of_scope"),
+)
 
 
 def run(name, *options, **environment):
