@@ -143,11 +143,11 @@ def settings_of(network: str, recipe: str, **values):
 
 def compiled_network(settings, images: np.ndarray, precision: str):
     """The compiled network on which `train` with these settings would work; `images` are for its whitening."""
-    from cifar_model import training
+    from cifar_model import dataset, training
 
     with tempfile.TemporaryDirectory() as folder:
         run = training._Run(settings, training.RunDirectory(Path(folder)), "", lambda kind, record: None, [])
-        run.images = images
+        run.images, run.source = images, dataset.Source("arrays", Path(folder), ())
         with training._dtype_policy(precision):
             run._build()
     return run.network

@@ -104,9 +104,10 @@ def test_folder_of_thirty_with_a_broken_file(opened, drop_files, folder, answers
     opened.get_by_text(f"What arrived: {name}").wait_for()
 
 
-def test_square_moves_and_the_network_sees_its_exact_pixels(opened, drop_files, folder):
+def test_square_moves_and_the_network_sees_its_exact_pixels(opened, drop_files, wait_idle, folder):
     drop_files(opened, [folder / "picture-09.jpg"])  # the truck, 640 × 265
     opened.get_by_text("What arrived: picture-09.jpg").wait_for()
+    wait_idle(opened)  # until then the picture before it is still there, below
     picture = decode_image(folder / "picture-09.jpg")
     canvas = opened.get_by_label("What the network sees: 32 × 32 pixels")
     read = "c => [...c.getContext('2d').getImageData(0, 0, 32, 32).data]"
@@ -144,7 +145,8 @@ def test_two_models_answer_side_by_side(page, server, untrained, answers):
 
 def test_answers_go_on_after_the_answering_process_died(opened, server, answers):
     def workers():
-        return [c for c in psutil.Process(server.process.pid).children() if "cifar_model.ui.jobs" in c.cmdline()]
+        below = psutil.Process(server.process.pid).children(recursive=True)  # it may be make that started the app
+        return [c for c in below if "cifar_model.ui.jobs" in c.cmdline()]
 
     before = {worker.pid for worker in workers()}
     assert len(before) == 2
