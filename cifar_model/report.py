@@ -329,7 +329,7 @@ def _check(answers: models.Answers, path: Path) -> None:
     if not good or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= len(CLASS_NAMES):
         raise ModelError(
             f"{path / models.ANSWERS_FILE} holds numbers that are no probabilities or no classes. "
-            "Delete it, or train the model again."
+            "Delete it; `python -m cifar_model assess` writes it again."
         )
 
 

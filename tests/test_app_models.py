@@ -203,7 +203,7 @@ def test_an_old_card_says_what_is_missing_and_how_to_get_it(page):
         "Which class it takes for which", "Which pictures it gets wrong", "How well its percentages hold",
         "How large its answer sets are", "Whether it notices pictures of other things",
     ):  # fmt: skip
-        assert any(info.startswith(f"{what} isn't known.") and "train --seed 3" in info for info in said), what
+        assert any(info.startswith(f"{what} isn't known.") and "assess first-net" in info for info in said), what
 
 
 def test_a_model_of_distilled_pictures_says_so(page):

@@ -152,7 +152,7 @@ def _when_it_says_80(report: Report) -> tuple[float, float] | None:
 
 def _missing(report: Report, what: str) -> None:
     """Say that something isn't known of this model, and how to get it."""
-    name, command = _plain(report.name), report.card.get("command")
+    name = _plain(report.name)
     if report.is_epoch:
         run = report.name.partition("@")[0]
         how = f"It is measured for a run's best epoch alone: choose **{_plain(run)}** above."
@@ -164,8 +164,8 @@ def _missing(report: Report, what: str) -> None:
             "photographs was not measured. Train with CIFAR-10 for that."
         )
     else:
-        how = f"{name} was trained before this was measured, or its training has not ended. Train it again for it"
-        how += f": `{command}`" if isinstance(command, str) and "`" not in command else "."
+        how = f"{name} was trained before this was measured, or its training has not ended. With CIFAR-10 at hand: "
+        how += f"`python -m cifar_model assess {report.name}`"
     st.info(f"{what} isn't known. {how}", icon=":material/info:")
 
 
