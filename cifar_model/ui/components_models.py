@@ -223,7 +223,8 @@ def _test_pictures(*reports: Report, quiet: bool = False) -> np.ndarray | None:
     if not all(np.array_equal(split[1], report.answers.labels) for report in reports):
         st.info(
             f"The test pictures here ({len(split[1]):,}) are not those that this model was scored on "
-            f"({len(reports[0].answers.labels):,}), so they can't be shown beside its answers.",
+            f"({len(reports[0].answers.labels):,}), or lie in another order, so they can't be shown beside its "
+            f"answers. `python -m cifar_model assess {reports[0].name}` scores it on these.",
             icon=":material/image_not_supported:",
         )
         return None
