@@ -103,14 +103,8 @@ def expected_calibration_error(y_true: np.ndarray, probabilities: np.ndarray, bi
     ValueError
         No labels, arrays that don't belong together, or fewer than 1 bin.
     """
-    y_true, probabilities = _answers(y_true, probabilities)
-    if bins < 1:
-        raise ValueError(f"bins must be 1 or more. Received: {bins}.")
-    confidence = probabilities.max(axis=1).astype(float)
-    right = probabilities.argmax(axis=1) == y_true
-    gap = (confidence - right)[np.argsort(confidence, kind="stable")]
-    parts = np.array_split(gap, min(bins, len(gap)))
-    return float(sum(abs(part.sum()) for part in parts) / len(gap))
+    sure, right, number = reliability_bins(y_true, probabilities, bins).T
+    return float(np.average(np.abs(sure - right), weights=number))
 
 
 def reliability_bins(y_true: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> np.ndarray:
