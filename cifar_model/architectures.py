@@ -15,7 +15,7 @@ PIXEL_MEAN = (125.3, 123.0, 113.9)
 PIXEL_VARIANCE = (63.0**2, 62.1**2, 66.7**2)
 
 SEED_FILTERS = (32, 64, 64)
-LAB_WIDTHS = (64, 160, 256)
+LAB_WIDTHS = (64, 192, 384)
 # 2×2 patches of 3 channels span 12 dimensions; each gets a filter and its negative.
 WHITENING_FILTERS = 24
 # Keeps the whitening from amplifying directions that hold only noise (Jordan 2024, section 3.1).
@@ -30,6 +30,7 @@ def build_network(
     dropout: float = 0.2,
     dense: int = 64,
     any_size: bool = False,
+    fast: bool = False,
 ) -> "keras.Model":
     """Build an untrained network under Keras's current dtype policy.
 
@@ -40,6 +41,8 @@ def build_network(
         Shape of ``custom``: filters of each block, dropout rate, units of the dense layer.
     any_size : bool
         Leave height and width open, for progressive resizing (lab-net alone).
+    fast : bool
+        Layers of the same weights and answers that train faster under TensorFlow (`fast_layers`); not for saving.
 
     Returns
     -------
@@ -51,13 +54,25 @@ def build_network(
     SettingsError
         On an unknown name, or on `filters` too deep for 32×32 pixels.
     """
+    kinds = _layer_kinds(fast)
     if name == "seed-cnn":
-        return _seed_cnn()
+        return _seed_cnn(kinds)
     if name == "lab-net":
-        return _lab_net(any_size)
+        return _lab_net(any_size, kinds)
     if name == "custom":
-        return _custom(filters, dropout, dense)
+        return _custom(filters, dropout, dense, kinds)
     raise SettingsError(f"Unknown network {name!r}. Choose one of: seed-cnn, lab-net, custom.")
+
+
+def _layer_kinds(fast: bool) -> tuple[type, type]:
+    """Classes of the convolutions and of batch normalization."""
+    import keras
+
+    if fast and keras.backend.backend() == "tensorflow":
+        from cifar_model.fast_layers import FastConv2D, FusedBatchNormalization
+
+        return FastConv2D, FusedBatchNormalization
+    return keras.layers.Conv2D, keras.layers.BatchNormalization
 
 
 def _ends(size: int | None = IMAGE_SIZE):
@@ -68,13 +83,15 @@ def _ends(size: int | None = IMAGE_SIZE):
     return pixels, scaled
 
 
-def _seed_cnn() -> "keras.Model":
+def _seed_cnn(kinds) -> "keras.Model":
     from keras import Model, layers
+
+    convolution, normalization = kinds
 
     pixels, x = _ends()
     for number, filters in enumerate(SEED_FILTERS, start=1):
-        x = layers.Conv2D(filters, 3, activation="relu", name=f"conv{number}")(x)
-        x = layers.BatchNormalization(name=f"norm{number}")(x)
+        x = convolution(filters, 3, activation="relu", name=f"conv{number}")(x)
+        x = normalization(name=f"norm{number}")(x)
         if number < len(SEED_FILTERS):
             x = layers.MaxPooling2D(2, name=f"pool{number}")(x)
             x = layers.Dropout(0.2, name=f"dropout{number}")(x)
@@ -84,13 +101,15 @@ def _seed_cnn() -> "keras.Model":
     return Model(pixels, _softmax_head(x), name="seed-cnn")
 
 
-def _custom(filters: tuple[int, ...], dropout: float, dense: int) -> "keras.Model":
+def _custom(filters: tuple[int, ...], dropout: float, dense: int, kinds) -> "keras.Model":
     from keras import Model, layers
+
+    convolution, normalization = kinds
 
     pixels, x = _ends()
     for number, width in enumerate(filters, start=1):
-        x = layers.Conv2D(width, 3, padding="same", activation="relu", name=f"conv{number}")(x)
-        x = layers.BatchNormalization(name=f"norm{number}")(x)
+        x = convolution(width, 3, padding="same", activation="relu", name=f"conv{number}")(x)
+        x = normalization(name=f"norm{number}")(x)
         x = layers.MaxPooling2D(2, name=f"pool{number}")(x)
         x = layers.Dropout(dropout, name=f"dropout{number}")(x)
     x = layers.Flatten(name="flatten")(x)
@@ -106,10 +125,11 @@ def _softmax_head(x):
     return layers.Dense(len(CLASS_NAMES), activation="softmax", dtype="float32", name="probabilities")(x)
 
 
-def _lab_net(any_size: bool) -> "keras.Model":
+def _lab_net(any_size: bool, kinds) -> "keras.Model":
     """Whitening, then three residual stages; after Jordan 2024 (arXiv:2404.00498) and ResNet (He et al. 2016)."""
     from keras import Model, constraints, layers
 
+    conv2d, normalization = kinds
     pixels, x = _ends(None if any_size else IMAGE_SIZE)
     x = layers.Conv2D(
         WHITENING_FILTERS, 2, padding="same", use_bias=False, trainable=False, name="whitening"
@@ -119,7 +139,7 @@ def _lab_net(any_size: bool) -> "keras.Model":
     def convolution(x, width, name, pool=False):
         # BatchNorm follows, so only a kernel's direction counts: unit norm makes the step size an angle.
         unit = constraints.UnitNorm(axis=[0, 1, 2])
-        x = layers.Conv2D(
+        x = conv2d(
             width,
             3,
             padding="same",
@@ -130,7 +150,7 @@ def _lab_net(any_size: bool) -> "keras.Model":
         )(x)
         if pool:
             x = layers.MaxPooling2D(2, name=f"{name}_pool")(x)
-        x = layers.BatchNormalization(scale=False, momentum=0.9, name=f"{name}_norm")(x)
+        x = normalization(scale=False, momentum=0.9, name=f"{name}_norm")(x)
         return layers.ReLU(name=f"{name}_relu")(x)
 
     for stage, width in enumerate(LAB_WIDTHS, start=1):
@@ -167,12 +187,25 @@ def set_whitening(network: "keras.Model", images: np.ndarray) -> None:
 
 def mirror_average(network: "keras.Model") -> "keras.Model":
     """A network that answers the mean of `network` on each picture and on its mirror image (one input, one output)."""
-    from keras import Input, Model, layers, ops
+    from keras import Input, Model, layers
 
     pixels = Input(network.input_shape[1:], name="pixels")
-    mirrored = ops.flip(pixels, axis=2)
+    mirrored = _mirror(pixels)
     answer = layers.Average(name="probabilities")([network(pixels), network(mirrored)])
     return Model(pixels, answer, name=network.name + MIRROR_SUFFIX)
+
+
+def _mirror(pixels):
+    """The mirror image, by a product with the reversed identity: exact, and a layer that every Keras 3 can read."""
+    from keras import layers
+
+    width = pixels.shape[2]
+    layer = layers.EinsumDense(
+        "bhwc,wv->bhvc", output_shape=(None, width, 3), trainable=False, dtype="float32", name="mirror"
+    )
+    mirrored = layer(pixels)
+    layer.set_weights([np.eye(width, dtype=np.float32)[::-1]])
+    return mirrored
 
 
 def single_view(network: "keras.Model") -> "keras.Model":
@@ -203,7 +236,7 @@ def with_features(network: "keras.Model") -> "keras.Model":
     if inner is network:
         return both
     pixels = Input(network.input_shape[1:], name="pixels")
-    views = [both(pixels), both(ops.flip(pixels, axis=2))]
+    views = [both(pixels), both(_mirror(pixels))]
     return Model(pixels, [layers.Average()(list(pair)) for pair in zip(*views, strict=True)], name=network.name)
 
 

@@ -60,6 +60,7 @@ BATCH_IMAGES = 10_000  # pictures in each file of the official layouts
 _PIXELS = 3 * IMAGE_SIZE * IMAGE_SIZE
 _BATCHES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
 _MAX_MEMBER = 64 << 20  # bytes; an official batch has 31 million
+MAX_CIFAR100_MEMBER = 256 << 20  # bytes; CIFAR-100's training part has 156 million
 _MAX_ARCHIVE = 512 << 20  # bytes once decompressed; the official archives have 186 million
 _MAX_PARQUET_ROWS = 1_000_000
 _MAX_PICTURE = 64 << 10  # bytes of one encoded picture; 32×32 pixels uncompressed are 3 kB
@@ -131,7 +132,7 @@ def find_source(data_dir: str | os.PathLike[str] | None = None, *, mini: bool = 
 
 def keras_source() -> Source | None:
     """What keras.datasets.cifar10, or `download`, left in Keras's cache; None if nothing."""
-    for folder in _keras_folders():
+    for folder in keras_folders():
         for name in _KERAS_FOLDERS:
             if all(os.path.isfile(folder / name / batch) for batch in _BATCHES):
                 return _batches_source("python", folder / name)
@@ -242,7 +243,7 @@ def _check_shards(folder: Path, split: str, shards: list[Path]) -> None:
             _fail(folder, _names(shards), f"all of one set of {split} shards")
 
 
-def _keras_folders() -> list[Path]:
+def keras_folders() -> list[Path]:
     """Keras's datasets folders, the one that it writes first (keras/src/utils/file_utils.py)."""
     home = os.environ.get("KERAS_HOME")
     preferred = Path(home or os.path.expanduser("~/.keras"))
@@ -265,7 +266,7 @@ def _listing(path: Path) -> str:
 
 def partial_download() -> Path | None:
     """What a broken `download` has left to go on from; None if nothing."""
-    files = (folder / PARTIAL_NAME for folder in _keras_folders())
+    files = (folder / PARTIAL_NAME for folder in keras_folders())
     return next((file for file in files if file.is_file() and file.stat().st_size), None)
 
 
@@ -322,7 +323,7 @@ def _verify(part: Path) -> None:
 
 def _download_folder() -> Path:
     """The first of Keras's folders that can be written to."""
-    folders = _keras_folders()
+    folders = keras_folders()
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -625,7 +626,7 @@ def _read_parquet(source: Source) -> Iterator[Part]:
                         _fail(file, f"{labels.null_count} rows without a label", "a label in each")
                     y[row : row + len(batch)] = labels.to_numpy(zero_copy_only=False)
                     for encoded in batch.column("img").field("bytes").to_pylist():
-                        x[row] = _decoded(file, row, encoded)
+                        x[row] = decoded_png(file, row, encoded)
                         row += 1
         except (pa.ArrowException, OSError, ValueError) as error:  # truncated, not Parquet, counts that lie
             if getattr(error, "errno", None):  # the system's error, not Arrow's
@@ -644,7 +645,7 @@ def _has_bytes(img: Any) -> bool:
     return pa.types.is_struct(img) and img.get_field_index("bytes") >= 0
 
 
-def _decoded(file: Path, row: int, encoded: bytes | None) -> np.ndarray:
+def decoded_png(file: Path, row: int, encoded: bytes | None) -> np.ndarray:
     """One encoded picture → uint8 (32, 32, 3)."""
     from PIL import Image
 
@@ -716,6 +717,22 @@ def _from_pickle(file: Path, data: bytes) -> Split:
     return x, np.array([min(max(label, -1), 256) for label in labels], np.int64)
 
 
+def cifar100_batch(file: Path, data: bytes) -> Split:
+    """The official pickle ``train`` or ``test`` of CIFAR-100: pictures and fine labels, int64, 0 to 99."""
+    batch = _restricted_load(file, data)
+    batch = {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in batch.items()}
+    labels, pixels = batch.get("fine_labels"), batch.get("data")
+    if not isinstance(labels, list) or not isinstance(pixels, _PickledArray):
+        _fail(file, "a pickle of something else", "CIFAR-100 with data and fine_labels")
+    try:
+        x, y = pixels.to_numpy(), np.array(labels, np.int64)
+    except Exception as error:  # a state of any shape that the pickle likes
+        _fail(file, f"an array that can't be read ({error})", f"uint8 (n, {_PIXELS})")
+    if x.ndim != 2 or x.shape[1] != _PIXELS or y.shape != x.shape[:1] or not len(y) or y.min() < 0 or y.max() > 99:
+        _fail(file, f"{y.shape} labels, data {x.shape}", f"as many labels from 0 to 99 as rows of {_PIXELS} pixels")
+    return _as_pictures(x), y
+
+
 # ---------------------------------------------------------------------------------------------- pickles
 
 # What the pickle of a dictionary of arrays, lists, numbers and strings is made of, in protocols 0 to 5.
@@ -728,7 +745,7 @@ _OPCODES = frozenset(
 )
 # Shared tuples nested n deep take 2**n steps to hash: an honest batch has a dozen tuples and few references.
 _MAX_TUPLES = _MAX_REFERENCES = 24
-_MAX_STEPS = 1 << 18  # an honest batch takes about 40,000; each could make an object of 60 bytes
+_MAX_STEPS = 1 << 19  # an honest batch takes about 40,000, CIFAR-100 with its file names 400,000; each could make an object of 60 bytes
 
 
 class _PickledArray:

@@ -23,6 +23,8 @@ HISTORY_FILE = "history.csv"
 ANSWERS_FILE = "answers.npz"
 SCOPE_FILE = "scope.npz"
 EPOCHS_FOLDER = "epochs"
+# Entries of layers and initializers that Keras 3.5 to 3.12 don't know; None is what they would assume.
+_NEWER_ENTRIES = ("quantization_config", "input_axes", "output_axes")
 HISTORY_COLUMNS = (
     "epoch",
     "loss",
@@ -222,6 +224,25 @@ def save_network(network: "keras.Model", path: Path) -> None:
     """Save `network` as the ``.keras`` file `path`, whole or not at all; LabError where it can't be written."""
     with replacing(path) as temporary:
         network.save(temporary)
+        _make_portable(temporary)
+
+
+def _make_portable(file: Path) -> None:
+    """Leave entries out of a ``.keras`` file's configuration that say nothing and that older Keras 3 refuses."""
+    with zipfile.ZipFile(file) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts["config.json"] = json.dumps(_without_newer(json.loads(parts["config.json"]))).encode()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(name, data)
+
+
+def _without_newer(config):
+    if isinstance(config, dict):
+        return {
+            key: _without_newer(value) for key, value in config.items() if not (key in _NEWER_ENTRIES and value is None)
+        }
+    return [_without_newer(value) for value in config] if isinstance(config, list) else config
 
 
 def load_network(path: Path) -> "keras.Model":

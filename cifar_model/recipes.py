@@ -33,6 +33,7 @@ LIMITS = {
     "batch_size": (8, 2048),
     "learning_rate": (1e-6, 2.0),
     "fraction": (0.001, 1.0),
+    "mixup": (0.0, 4.0),
     "validation": (0.02, 0.5),
     "seed": (0, 2**31 - 1),
     "dropout": (0.0, 0.8),
@@ -56,6 +57,11 @@ class Recipe:
         Pixels: largest random translation; side of the square painted grey (DeVries & Taylor 2017).
     resolutions
         ``((until, size), …)``: picture side until that share of the steps (progressive resizing).
+    exposure_from, exposure_share
+        With outlier exposure: share of the steps after which pictures of other things come in, and how many of them
+        for each training picture of a step.
+    mixup_share
+        With mixup: share of each batch that is blended.
     passes
         How often an epoch goes through the training pictures, each time augmented anew.
     """
@@ -71,6 +77,9 @@ class Recipe:
     shift: int = 2
     cutout: int = 0
     resolutions: tuple[tuple[float, int], ...] = ((1.0, 32),)
+    exposure_from: float = 0.5
+    exposure_share: float = 0.5
+    mixup_share: float = 0.5
     passes: int = 1
 
 
@@ -95,16 +104,16 @@ _TABLE = {
             resolutions=((0.3, 16), (0.8, 24), (1.0, 32)),
         ),
         "full": Recipe(
-            40,
+            30,
             500,
             0.12,
             "muon",
             augment=True,
             schedule="linear",
-            label_smoothing=0.2,
+            label_smoothing=0.1,
             shift=3,
             cutout=12,
-            resolutions=((0.35, 24), (1.0, 32)),
+            resolutions=((0.5, 24), (1.0, 32)),
         ),
     },
 }
@@ -132,8 +141,10 @@ class Settings:
     epochs, batch_size, learning_rate, optimizer and augment default to the recipe's own values (see
     `default_settings`). fraction is the share of the training part to use, validation the share of the
     training images held out (not of the distilled pictures, ``data="mini"``, which have recipes and validation
-    pictures of their own); start_from names a model of the same network whose weights to begin with; filters,
-    dropout and dense shape the ``custom`` network alone.
+    pictures of their own); start_from names a model of the same network whose weights to begin with; outliers
+    names pictures of other things to show as well ("cifar100" or a path, "none" for none; see `outliers`); mixup is
+    the alpha of mixup's Beta(alpha, alpha), 0 for no blends (Zhang et al. 2018, arXiv:1710.09412); filters, dropout
+    and dense shape the ``custom`` network alone.
 
     Raises SettingsError on any value outside `LIMITS` or unknown name.
     """
@@ -152,6 +163,8 @@ class Settings:
     deterministic: bool = False
     data: str | None = None
     start_from: str | None = None
+    outliers: str = "none"
+    mixup: float = 0.0
     filters: tuple[int, ...] = (32, 64, 64)
     dropout: float = 0.2
     dense: int = 64
@@ -168,7 +181,7 @@ class Settings:
         _choice("precision", self.precision, PRECISIONS)
         for field in ("epochs", "batch_size", "seed", "dense"):
             _number(field, getattr(self, field), whole=True)
-        for field in ("learning_rate", "fraction", "validation", "dropout"):
+        for field in ("learning_rate", "fraction", "validation", "dropout", "mixup"):
             _number(field, getattr(self, field))
         _number("blocks", len(self.filters), whole=True)
         for width in self.filters:

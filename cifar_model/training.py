@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -42,7 +43,9 @@ from cifar_model.models import (
     save_network,
     write_json,
 )
+from cifar_model.outliers import NONE, load_outliers
 from cifar_model.recipes import Recipe, Settings, resolution_at, schedule_factor
+from cifar_model.split import fingerprints, split_by_content
 
 if TYPE_CHECKING:
     import keras
@@ -51,8 +54,6 @@ PROGRESS_SECONDS = 0.5  # at most one progress line in this time
 GUESS_SECONDS = 2.0
 POLL_SECONDS = 0.2
 KEPT_EPOCHS_BYTES = 256_000_000  # beyond this, epochs are kept at even distances
-# The held-out part is the same in every run, whatever its seed: validation scores of two runs compare.
-SPLIT_SEED = 0
 
 NO_TRUST = (
     "No test score, calibration, answer sets or scope: fitted on synthetic pictures, they say nothing of real ones."
@@ -62,20 +63,6 @@ Report = Callable[[str, dict], None]
 
 
 # Pictures for a step
-
-
-def split_indices(n: int, validation: float, fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """Which of `n` training images to learn from and which to hold out.
-
-    Returns
-    -------
-    train, held_out : int64 index arrays, disjoint
-        The held-out share `validation` depends on `n` alone; `fraction` then thins the training part.
-    """
-    order = np.random.default_rng(SPLIT_SEED).permutation(n)
-    held_out = max(1, round(n * validation))
-    rest = order[held_out:]
-    return rest[: max(1, round(len(rest) * fraction))], order[:held_out]
 
 
 def augment_batch(
@@ -129,13 +116,41 @@ def shrink(images: np.ndarray, size: int) -> np.ndarray:
     return result
 
 
+def blend_batch(
+    images: np.ndarray, targets: np.ndarray, rng: np.random.Generator, *, alpha: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mixup (Zhang et al. 2018): blend each picture with the one at the other end of the batch.
+
+    Parameters
+    ----------
+    images : uint8 (n, s, s, 3)
+    targets : float32 (n, 10)
+    alpha : above 0; each ratio is drawn from Beta(alpha, alpha)
+
+    Returns
+    -------
+    uint8 (n, s, s, 3), rounded as a mixed picture that a person brings is, and float32 (n, 10)
+    """
+    share = rng.beta(alpha, alpha, len(images)).astype(np.float32)
+    pixels = share[:, None, None, None]
+    blended = np.rint(pixels * images + (1 - pixels) * images[::-1]).astype(np.uint8)
+    return blended, share[:, None] * targets + (1 - share[:, None]) * targets[::-1]
+
+
 def epoch_batches(
-    images: np.ndarray, labels: np.ndarray, *, settings: Settings, epoch: int
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    settings: Settings,
+    epoch: int,
+    outliers: np.ndarray | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The batches of one epoch: (uint8 (b, s, s, 3), one-hot float32 (b, 10)); a last short batch is dropped.
+    """The batches of one epoch: (uint8 (b, s, s, 3), targets float32 (b, 10)); a last short batch is dropped.
 
     Order and augmentation follow from seed and epoch alone, so an epoch can be repeated after a crash.
     Every other epoch mirrors the other half of the pictures (alternating flip, Jordan 2024, section 3.6).
+    With `outliers`, uint8 (m, s, s, 3), pictures of other things follow those of the step; their target is every
+    class alike. One mean over both weighs them as Hendrycks et al. 2019 do, by 0.5 at an exposure share of 0.5.
     """
     recipe = settings.details
     n = len(images)
@@ -144,19 +159,71 @@ def epoch_batches(
     order = rng.permutation(n)
     side = np.random.default_rng(settings.seed).random(n) < 0.5
     targets = np.eye(len(CLASS_NAMES), dtype=np.float32)
+    apart = np.random.default_rng((settings.seed, epoch, 1))  # the pictures of the step stay the same without them
+    strange = max(1, round(size * recipe.exposure_share))
+
+    def augmented(batch, mirrored, rng):
+        if not settings.augment:
+            return batch
+        scale = batch.shape[1] / IMAGE_SIZE
+        shift, cutout = max(1, round(recipe.shift * scale)), round(recipe.cutout * scale)
+        return augment_batch(batch, rng, mirrored=mirrored, shift=shift, cutout=cutout)
+
     for start in range(0, n - size + 1, size):
         index = order[start : start + size]
-        batch = images[index]
-        if settings.augment:
-            scale = batch.shape[1] / IMAGE_SIZE
-            batch = augment_batch(
-                batch,
-                rng,
-                mirrored=side[index] ^ (epoch % 2 == 1),
-                shift=max(1, round(recipe.shift * scale)),
-                cutout=round(recipe.cutout * scale),
-            )
-        yield batch, targets[labels[index]]
+        x = augmented(images[index], side[index] ^ (epoch % 2 == 1), rng)
+        y = targets[labels[index]]
+        if settings.mixup:
+            some = round(size * recipe.mixup_share)
+            blends = blend_batch(x[:some], y[:some], rng, alpha=settings.mixup)
+            x, y = (np.concatenate([blended, whole[some:]]) for blended, whole in zip(blends, (x, y), strict=True))
+        if outliers is not None:
+            others = outliers[apart.integers(0, len(outliers), strange)]
+            others = augmented(others, apart.random(strange) < 0.5, apart)
+            x = np.concatenate([x, others])
+            y = np.concatenate([y, np.full((strange, len(CLASS_NAMES)), 1 / len(CLASS_NAMES), np.float32)])
+        yield x, y
+
+
+def normalization_momentum(steps: int) -> float:
+    """Momentum of BatchNorm's running means for a training of `steps`: they reach back over a twentieth of it.
+
+    At Keras's 0.99 they lag so far behind in a training of some hundred steps that answers are half as good.
+    """
+    return float(np.clip(1 - 20 / steps, 0.9, 0.99))
+
+
+def shown_metrics() -> list:
+    """Accuracy and cross-entropy in nats, over the pictures of the ten classes alone.
+
+    A row whose target is every class alike shows something else, see `epoch_batches`.
+    """
+    import keras
+    from keras import ops
+
+    class _OfClasses(keras.metrics.MeanMetricWrapper):
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            shown = ops.cast(ops.max(y_true, axis=-1) > 1.5 / len(CLASS_NAMES), "float32")
+            return super().update_state(y_true, y_pred, shown)
+
+    return [
+        _OfClasses(keras.metrics.categorical_accuracy, name="accuracy"),
+        _OfClasses(keras.metrics.categorical_crossentropy, name="cross_entropy"),
+    ]
+
+
+def current_commit() -> str:
+    """The commit of the code at work; empty outside a checkout, or with changes that no commit has."""
+    folder = Path(__file__).resolve().parent
+
+    def git(*arguments):
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
+    try:
+        return "" if git("status", "--porcelain", "--untracked-files=no") else git("rev-parse", "HEAD")
+    except (OSError, subprocess.SubprocessError):
+        return ""
 
 
 # Precision
@@ -415,7 +482,8 @@ class _Run:
         self.best_accuracy, self.best_epoch = -1.0, 0
         self.rate_factor = 1.0
         self.seconds = 0.0
-        self.shrunk: dict[int, np.ndarray] = {}
+        self.shrunk: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}
+        self.outliers = None  # Outliers, where the settings name some
         self.origin: dict = {}  # what the card says of the model that this one started from
 
     def go(self, resume: bool, ahead: Callable[[], list[str]]) -> dict:
@@ -489,6 +557,7 @@ class _Run:
             labels = self._load_cifar10()
         with replacing(self.directory.path / "guesses.npz") as temporary:
             np.savez(temporary, images=self.shown, labels=labels)
+        self._load_outliers()
         self.train_count = len(self.images)
         passes = self.recipe.passes
         self.images, self.labels = np.tile(self.images, (passes, 1, 1, 1)), np.tile(self.labels, passes)
@@ -498,9 +567,10 @@ class _Run:
     def _load_cifar10(self) -> np.ndarray:
         """Training, held-out and test pictures; returns the labels of the eight that are shown."""
         (images, labels), self.test = load_cifar10(self.settings.data)
-        train, held_out = split_indices(len(images), self.settings.validation, self.settings.fraction)
-        self.images, self.labels = np.asarray(images[np.sort(train)]), labels[np.sort(train)]
-        self.held_images, self.held_labels = images[np.sort(held_out)], labels[np.sort(held_out)]
+        self.split = split_by_content(images, self.settings.validation, self.settings.fraction)
+        self.images, self.labels = images[self.split.train], labels[self.split.train]
+        self.held_images, self.held_labels = images[self.split.selection], labels[self.split.selection]
+        self.untouched = images[self.split.untouched], labels[self.split.untouched]
         # The first test picture of each of the first eight classes: fixed, so that runs compare.
         shown = [int(np.flatnonzero(self.test[1] == label)[0]) for label in np.unique(self.test[1])[:8]]
         self.shown = np.asarray(self.test[0][shown])
@@ -509,12 +579,19 @@ class _Run:
     def _load_mini(self) -> np.ndarray:
         """The distilled pictures, which have no test part; shown are sample photographs, for those are real."""
         (images, labels), (self.held_images, self.held_labels) = read_mini()
-        order = np.random.default_rng(SPLIT_SEED).permutation(len(images))
-        kept = np.sort(order[: max(1, round(len(images) * self.settings.fraction))])
+        order = np.argsort(fingerprints(images), kind="stable")
+        kept = order[: max(1, round(len(images) * self.settings.fraction))]
         self.images, self.labels = images[kept], labels[kept]
         self.test = None
         self.shown = np.stack([load_image(assets_dir() / "samples" / f"{name}.webp") for name in CLASS_NAMES[:8]])
         return np.arange(8)
+
+    def _load_outliers(self) -> None:
+        if self.settings.outliers == NONE:
+            return
+        known = self.images if self.test is None else np.concatenate([self.images, self.held_images, self.test[0]])
+        self.outliers = load_outliers(self.settings.outliers, known)
+        self.report("note", {"message": self.outliers.describe()})
 
     def _build(self) -> None:
         import keras
@@ -523,19 +600,19 @@ class _Run:
 
         settings = self.settings
         shape = {"filters": settings.filters, "dropout": settings.dropout, "dense": settings.dense}
-        self.network = build_network(settings.network, any_size=settings.network == "lab-net", **shape)
+        self.network = build_network(settings.network, any_size=settings.network == "lab-net", fast=True, **shape)
         set_whitening(self.network, self.images[:5000])
-        if self.source.kind == MINI:
-            for layer in self.network.layers:
-                if isinstance(layer, keras.layers.BatchNormalization):
-                    # Some hundred steps in all: at 0.99 its running means lag epochs behind, and validation dips.
-                    layer.momentum = min(layer.momentum, 0.9)
+        momentum = normalization_momentum(self.total_steps)
+        for layer in self.network.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = min(layer.momentum, momentum)
         if settings.start_from:
             self._start_from(settings.start_from)
         self.network.compile(
             build_optimizer(settings.optimizer, settings.learning_rate),
-            keras.losses.CategoricalCrossentropy(label_smoothing=self.recipe.label_smoothing),
-            metrics=["accuracy", keras.metrics.CategoricalCrossentropy(name="cross_entropy")],
+            # Blended targets are soft already.
+            keras.losses.CategoricalCrossentropy(label_smoothing=0 if settings.mixup else self.recipe.label_smoothing),
+            metrics=shown_metrics(),
             # On CPUs XLA runs convolutions 2 to 5 times slower; on a GPU JAX compiles anyway.
             jit_compile=keras.backend.backend() == "jax",
         )
@@ -556,10 +633,29 @@ class _Run:
                 f"The model {name!r} is of another shape than the network {self.settings.network!r}: "
                 f"{source.count_params():,} weights, not {self.network.count_params():,}. Start from one of its kind."
             )
+        card = load_card(find_model(name))
+        self._check_origin(name, card)
         self.network.set_weights(source.get_weights())
-        with suppress(LabError):
-            card = load_card(find_model(name))
-            self.origin = {key: card[key] for key in ("name", "command", "epochs", "seconds", "details") if key in card}
+        self.origin = {key: card[key] for key in ("name", "command", "epochs", "seconds", "details") if key in card}
+
+    def _check_origin(self, name: str, card: dict) -> None:
+        """Refuse a network that has seen pictures which this run would hold out: its scores would flatter."""
+        data = card.get("data", {})
+        if self.test is None or card.get("settings", {}).get("data") == MINI:
+            return
+        try:
+            boundary = int(data["held_out_up_to"], 16)
+        except (KeyError, TypeError, ValueError):
+            raise SettingsError(
+                f"The card of {name!r} doesn't tell which images were held out from its training, so it may have seen "
+                "those that this run would hold out. Start from a model whose card tells, or from none."
+            ) from None
+        if self.split.boundary > boundary:
+            share = card.get("settings", {}).get("validation", "a smaller share")
+            raise SettingsError(
+                f"{name!r} was trained on images that this run would hold out: it held out {share}, this run "
+                f"{self.settings.validation:g}. Use --validation {share} or less."
+            )
 
     def _restore(self) -> int:
         state = self.directory.load_checkpoint(self.network)
@@ -607,12 +703,22 @@ class _Run:
         self.callback_list.on_epoch_begin(epoch - 1)
         start, last_line, last_guess, seen, paused = time.perf_counter(), 0.0, 0.0, 0, 0.0
         loss = accuracy = 0.0
-        size, batches = None, iter(())
+        size, exposed, batches = None, None, iter(())
         for step in range(1, self.steps + 1):
             wanted = resolution_at(self.recipe, (before + step - 1) / self.total_steps)
             if wanted != size:
                 size = wanted
-                batches = epoch_batches(self._pictures(size), self.labels, settings=settings, epoch=epoch)
+                exposed = None
+            if exposed is not (before + step - 1 >= self.recipe.exposure_from * self.total_steps):
+                exposed = before + step - 1 >= self.recipe.exposure_from * self.total_steps
+                images, outliers = self._pictures(size)
+                batches = epoch_batches(
+                    images,
+                    self.labels,
+                    settings=settings,
+                    epoch=epoch,
+                    outliers=outliers if exposed else None,
+                )
                 batches = itertools.islice(batches, step - 1, None)
             x, y = next(batches)
             rate = self._rate(before + step - 1)
@@ -655,7 +761,9 @@ class _Run:
             paused += time.perf_counter() - polled
             if self.control.stopping and step < self.steps:
                 return False
-        held = self._predict(network, self.held_images)
+        # Of the network that is saved, not of the one in training: that one may see one view, in bfloat16.
+        single_view(self.deployed).set_weights(network.get_weights())
+        held = self._predict(self.deployed, self.held_images)
         row = {
             "epoch": epoch,
             "loss": loss,
@@ -674,10 +782,11 @@ class _Run:
         self.report("epoch", row)
         return True
 
-    def _pictures(self, size: int) -> np.ndarray:
-        """The training pictures at that side; the last size asked for is kept."""
+    def _pictures(self, size: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """The training pictures, and those of other things, at that side; the last size asked for is kept."""
         if size not in self.shrunk:
-            self.shrunk = {size: shrink(self.images, size)}
+            others = shrink(self.outliers.images, size) if self.outliers else None
+            self.shrunk = {size: (shrink(self.images, size), others)}
         return self.shrunk[size]
 
     def _guess(self, epoch: int, step: int) -> None:
@@ -692,7 +801,6 @@ class _Run:
     def _keep(self, epoch: int, accuracy: float) -> None:
         """Save the epoch's network where it is wanted, the best one as model.keras, and the checkpoint."""
         path = self.directory.path
-        single_view(self.deployed).set_weights(self.network.get_weights())
         size = 4 * self.network.count_params()
         stride = -(-self.settings.epochs * size // KEPT_EPOCHS_BYTES)
         if epoch % stride == 0 or epoch == self.settings.epochs:
@@ -718,7 +826,8 @@ class _Run:
     def _finish(self, epoch: int) -> dict:
         if not self.best_epoch:
             # Stopped within the first epoch: what it has learned so far is its best.
-            self._keep(0, self._accuracy(self.network, self.held_images, self.held_labels))
+            single_view(self.deployed).set_weights(self.network.get_weights())
+            self._keep(0, self._accuracy(self.deployed, self.held_images, self.held_labels))
         if self.test is None:
             return self._finish_without_test(epoch)
         self.report("note", {"message": "Scoring the best network on the test set."})
@@ -728,7 +837,8 @@ class _Run:
         found = trust.assess(
             network,
             train=(self.images[: self.train_count], self.labels[: self.train_count]),
-            held_out=(self.held_images, self.held_labels),
+            selection=(self.held_images, self.held_labels),
+            untouched=self.untouched,
             test=self.test,
             between=self.control.poll,
         )
@@ -768,9 +878,11 @@ class _Run:
             "data": {
                 "source": self.source.title,
                 "train": self.train_count,
-                "validation": len(self.held_images),
+                "validation": len(self.held_images) + (len(self.untouched[0]) if self.test else 0),
                 "test": len(self.test[0]) if self.test else 0,
+                **({"held_out_up_to": f"{self.split.boundary:016x}"} if self.test else {}),
                 **({} if self.test else {"note": NO_TRUST}),
+                **({"outliers": self.outliers.describe()} if self.outliers else {}),
             },
             **(assessed or {"calibration": {}}),
             "scores": scores,
@@ -786,6 +898,7 @@ class _Run:
                 "numpy": np.__version__,
             },
             "command": self.command,
+            **({"commit": commit} if (commit := current_commit()) else {}),
             **({"start_from": self.origin} if self.origin else {}),
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }

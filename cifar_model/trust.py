@@ -57,29 +57,31 @@ def assess(
     network: "keras.Model",
     *,
     train: Pictures,
-    held_out: Pictures,
+    selection: Pictures,
+    untouched: Pictures,
     test: Pictures,
     between: Callable[[], None] = lambda: None,
 ) -> Assessment:
     """Measure how far a network can be trusted.
 
-    Calibration, answer sets and the scope threshold are fitted on `held_out`, then scored on `test`.
+    Calibration is fitted on `selection`, answer sets and the scope threshold on `untouched`; all is scored on `test`.
 
     Parameters
     ----------
     network : as it is deployed, from pixels to probabilities
     train : pictures that it learnt from; some thousands evenly among them serve the scope score
-    held_out : pictures that it didn't learn from
+    selection : held-out pictures, which may have chosen the epoch
+    untouched : other held-out pictures, which took part in no choice: the promise of answer sets rests on that
     test : pictures that it is scored on
     between : called after each batch
     """
     both = with_features(network)
-    held, held_features = outputs(both, held_out[0], between)
+    chosen_by, _ = outputs(both, selection[0], between)
+    held, held_features = outputs(both, untouched[0], between)
     raw, features = outputs(both, test[0], between)
-    held_labels, labels = held_out[1], test[1]
+    held_labels, labels = untouched[1], test[1]
 
-    fitted_on = f"{len(held_labels)} held-out training images"
-    calibration = metrics.fit_calibration(held_labels, held)
+    calibration = metrics.fit_calibration(selection[1], chosen_by)
     answers = metrics.calibrate(raw, calibration)
     confusion = metrics.confusion_matrix(labels, answers.argmax(axis=1))
     scores = {
@@ -91,7 +93,8 @@ def assess(
         scores["test_accuracy_single_view"] = float(metrics.accuracy_score(labels, alone.argmax(axis=1)))
     scores["classes"] = _rounded(_by_class(confusion))
 
-    sets = conformal.fit_sets(held_labels, metrics.calibrate(held, calibration)) | {"fitted_on": fitted_on}
+    sets = conformal.fit_sets(held_labels, metrics.calibrate(held, calibration))
+    sets["fitted_on"] = f"{len(held_labels)} held-out training images that chose nothing before"
     for level in conformal.LEVELS:
         members = conformal.answer_sets(answers, sets, level)
         sets["levels"][str(level)] |= _rounded(conformal.evaluate_sets(labels, members))
@@ -102,7 +105,7 @@ def assess(
         "confusion": confusion.tolist(),
         "calibration": calibration
         | {
-            "fitted_on": fitted_on,
+            "fitted_on": f"{len(selection[1])} held-out training images",
             "expected_calibration_error": metrics.expected_calibration_error(labels, answers),
             "expected_calibration_error_before": metrics.expected_calibration_error(labels, raw),
             "bins": _rounded(metrics.reliability_bins(labels, answers).tolist()),
@@ -198,7 +201,7 @@ def assess_again(path: Path, data: str | None = None, between: Callable[[], None
         No data, or a directory that can't be written to.
     """
     from cifar_model.dataset import MINI, find_source, load_cifar10
-    from cifar_model.training import split_indices
+    from cifar_model.split import split_by_content
 
     if not path.is_dir():
         raise ModelError(f"{path} is one epoch of a run. Only a whole run, or a folder with a card, can be measured.")
@@ -215,12 +218,13 @@ def assess_again(path: Path, data: str | None = None, between: Callable[[], None
             f"The model {path.name} learnt from distilled pictures: none of real ones was held out to fit on."
         )
     (images, labels), test = load_cifar10(data)
-    rest, held_out = (np.sort(part) for part in split_indices(len(images), validation, fraction))
-    rest = rest[_evenly(len(rest))]
+    split = split_by_content(images, validation, fraction)
+    rest = split.train[_evenly(len(split.train))]
     found = assess(
         load_network(path),
         train=(images[rest], labels[rest]),
-        held_out=(images[held_out], labels[held_out]),
+        selection=(images[split.selection], labels[split.selection]),
+        untouched=(images[split.untouched], labels[split.untouched]),
         test=test,
         between=between,
     )

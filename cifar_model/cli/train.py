@@ -53,6 +53,19 @@ def _filters(context, parameter, value):
     "[default: CIFAR10_DIR, else Keras's cache, else mini].",
 )
 @click.option("--start-from", metavar="MODEL", help="Begin with this model's weights: a model, a run or RUN@EPOCH.")
+@click.option(
+    "--outliers",
+    metavar="cifar100|DIR|none",
+    help="Also show it pictures of other things, so that it learns to be unsure of them: CIFAR-100, or a folder "
+    "[default: none].",
+)
+@click.option(
+    "--mixup",
+    type=float,
+    metavar="ALPHA",
+    help="Also train on blends of two images with blended targets, drawn from Beta(ALPHA, ALPHA); 0 for none, 1 for "
+    "all ratios alike [default: 0].",
+)
 @click.option("--run", "name", help="Name of the run [default: a free one, like lab-net-quick-1].")
 @click.option("--resume", metavar="NAME", help="Go on with a run that was stopped, failed or killed.")
 @click.option("--queue", is_flag=True, help="Wait while as many runs train as CIFAR_LAB_MAX_RUNS allows.")
