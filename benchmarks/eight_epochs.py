@@ -36,6 +36,7 @@ def main(data, epochs, recipe, validation, fraction, seed, torch_python, torch):
     """
     from cifar_model import training
     from cifar_model.dataset import load_cifar10
+    from cifar_model.split import split_by_content
 
     settings = settings_of(
         "lab-net", recipe, epochs=epochs, validation=validation, fraction=fraction, seed=seed, data=data
@@ -54,7 +55,7 @@ def main(data, epochs, recipe, validation, fraction, seed, torch_python, torch):
     scores, n = card["scores"], card["data"]["train"]
 
     (images, labels), test = load_cifar10(data)
-    chosen = np.sort(training.split_indices(len(images), validation, fraction)[0])
+    chosen = split_by_content(images, validation, fraction).train
     other = torch and torch_speedrun(torch_python, images[chosen], labels[chosen], test, epochs, seed)
     ratio = card["seconds"] / other["seconds"] if other else None
     table.add(

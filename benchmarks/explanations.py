@@ -38,13 +38,13 @@ def main(data, models, count, split, chosen, write_card):
     from cifar_model.dataset import load_cifar10
     from cifar_model.errors import SettingsError
     from cifar_model.models import CARD_FILE, write_json
-    from cifar_model.training import split_indices
+    from cifar_model.split import split_by_content
 
     train, test = load_cifar10(data)
     if split == "test":
         pictures = np.asarray(test[0][:count])
     else:
-        pictures = np.asarray(train[0][split_indices(len(train[0]), 0.05, 1.0)[1][:count]])
+        pictures = np.asarray(train[0][split_by_content(train[0], 0.05).held_out[:count]])
     shipped = next(iter(explain.METHODS))
     table = Table(
         f"Mean drop of the top class's probability, {len(pictures)} {split} pictures, 20 % of the pixels removed",

@@ -127,13 +127,12 @@ def _rounded(row: dict) -> dict:
 def candidates(classifier, train) -> dict[str, tuple[Callable, float]]:
     """{name: (score, threshold)}, fitted on training images as `train` holds them out; all from one pass."""
     from cifar_model import scope, trust
-    from cifar_model.training import split_indices
+    from cifar_model.split import split_by_content
 
     images, labels = train
     settings = classifier.card.get("settings", {})
-    rest, held_out = split_indices(len(images), settings.get("validation", 0.05), settings.get("fraction", 1.0))
-    rest = np.sort(rest)[trust._evenly(len(rest))]
-    held_out = np.sort(held_out)
+    split = split_by_content(images, settings.get("validation", 0.05), settings.get("fraction", 1.0))
+    rest, held_out = split.train[trust._evenly(len(split.train))], split.untouched
     x, y, held = np.asarray(images[rest]), labels[rest], ask(classifier, np.asarray(images[held_out]))
     say("Asking about training images…")
     features, probabilities = ask(classifier, x)

@@ -745,7 +745,8 @@ _OPCODES = frozenset(
 )
 # Shared tuples nested n deep take 2**n steps to hash: an honest batch has a dozen tuples and few references.
 _MAX_TUPLES = _MAX_REFERENCES = 24
-_MAX_STEPS = 1 << 19  # an honest batch takes about 40,000, CIFAR-100 with its file names 400,000; each could make an object of 60 bytes
+# An honest batch takes about 40,000, CIFAR-100 with its file names 400,000; each could make an object of 60 bytes.
+_MAX_STEPS = 1 << 19
 
 
 class _PickledArray:

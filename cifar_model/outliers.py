@@ -23,9 +23,10 @@ CIFAR100 = "cifar100"
 NONE = "none"
 
 FINE_NAMES = tuple(
-    """apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
-    caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish
-    forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle
+    """apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
+    castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant
+    flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree
+    motorcycle
     mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy
     porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider
     squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle
@@ -196,7 +197,7 @@ def _from_parquet(shards: list[Path]) -> Outliers:
 
 
 def _from_folder(path: Path) -> Outliers:
-    files = find_images(path)
+    files = find_images([path])
     if not files:
         raise DatasetError(f"{path} holds neither CIFAR-100 nor pictures.\n{THREE_WAYS}")
     images, unreadable = [], 0

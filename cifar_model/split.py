@@ -1,7 +1,8 @@
 """Which picture is which: decided by its pixels, never by its place in a file.
 
 The held-out part of the training images is the first share of them in the order of a keyed hash of their pixels, so
-every copy of CIFAR-10, in whatever layout and order, gives the same split, and a smaller share lies inside a larger one.
+every copy of CIFAR-10, in whatever layout and order, gives the same split, and a smaller share lies inside a larger
+one.
 """
 
 import hashlib

@@ -98,7 +98,7 @@ def test_first_visit(home):
 def nowhere(monkeypatch, tmp_path):
     """No CIFAR-10 on this machine."""
     monkeypatch.delenv("CIFAR10_DIR")
-    monkeypatch.setattr(dataset, "_keras_folders", lambda: [tmp_path / "keras"])
+    monkeypatch.setattr(dataset, "keras_folders", lambda: [tmp_path / "keras"])
 
 
 @pytest.fixture

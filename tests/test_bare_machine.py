@@ -28,7 +28,7 @@ def mini(tmp_path, monkeypatch):
     folder = tmp_path / "mini"
     monkeypatch.setattr(dataset, "mini_dir", lambda: folder)
     monkeypatch.setattr(distill, "mini_dir", lambda: folder)
-    monkeypatch.setattr(dataset, "_keras_folders", lambda: [tmp_path / "keras"])
+    monkeypatch.setattr(dataset, "keras_folders", lambda: [tmp_path / "keras"])
     card = {"scores": {"seed-cnn": {"real_test_accuracy_mean": 0.5678, "runs": 3}}}
     distill.write_mini(folder, by_class(8, 1), by_class(3, 2), card)
     return folder

@@ -34,7 +34,7 @@ def own_places(tmp_path, monkeypatch):
     """Each test has its own cache, and no Keras cache of the user or of all users."""
     monkeypatch.setenv("CIFAR_LAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.setattr(dataset, "_keras_folders", lambda: [tmp_path / "keras" / "datasets"])
+    monkeypatch.setattr(dataset, "keras_folders", lambda: [tmp_path / "keras" / "datasets"])
     monkeypatch.setattr(dataset, "BATCH_IMAGES", PER_BATCH)
 
 

@@ -21,7 +21,7 @@ def keras(tmp_path, monkeypatch):
     """Keras's datasets folder, empty; what is fetched must be CONTENT."""
     folder = tmp_path / "keras" / "datasets"
     folder.mkdir(parents=True)
-    monkeypatch.setattr(dataset, "_keras_folders", lambda: [folder])
+    monkeypatch.setattr(dataset, "keras_folders", lambda: [folder])
     monkeypatch.setattr(dataset, "ARCHIVE_BYTES", len(CONTENT))
     monkeypatch.setattr(dataset, "ARCHIVE_SHA256", hashlib.sha256(CONTENT).hexdigest())
     monkeypatch.setattr(dataset, "RETRY_SECONDS", 0.01)

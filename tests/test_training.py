@@ -18,18 +18,9 @@ from cifar_model.classifier import Classifier
 from cifar_model.errors import LabError, RunError
 from cifar_model.models import find_model, list_models, load_card, load_network, read_history
 from cifar_model.recipes import Settings
-from cifar_model.training import RunDirectory, augment_batch, epoch_batches, shrink, split_indices, train
+from cifar_model.training import RunDirectory, augment_batch, blend_batch, epoch_batches, shrink, train
 
 # ----------------------------------------------------------------------------- parts
-
-
-def test_split_holds_out_the_same_pictures_whatever_the_fraction():
-    train_part, held_out = split_indices(1000, 0.1, 1.0)
-    thinned, same = split_indices(1000, 0.1, 0.25)
-    assert len(held_out) == 100 and len(train_part) == 900 and len(thinned) == 225
-    np.testing.assert_array_equal(held_out, same)
-    assert not set(held_out) & set(train_part)
-    assert set(thinned) <= set(train_part)
 
 
 def test_augment_matches_a_loop_over_reflected_pictures():
@@ -44,6 +35,33 @@ def test_augment_matches_a_loop_over_reflected_pictures():
         expected = padded[2 + down[i] : 34 + down[i], 2 + right[i] : 34 + right[i]]
         np.testing.assert_array_equal(result[i], expected[:, ::-1] if mirrored[i] else expected)
     assert len(set(zip(down, right, strict=True))) > 10
+
+
+def test_blends_lie_between_two_images_and_so_do_their_targets():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (6, 32, 32, 3), np.uint8)
+    targets = np.eye(10, dtype=np.float32)[rng.integers(0, 10, 6)]
+    blended, mixed = blend_batch(images, targets, np.random.default_rng(5), alpha=1.0)
+    shares = np.random.default_rng(5).beta(1.0, 1.0, 6)
+    for i, share in enumerate(shares):
+        exact = share * images[i].astype(float) + (1 - share) * images[5 - i]
+        assert np.abs(blended[i] - exact).max() <= 0.51
+        np.testing.assert_allclose(mixed[i], share * targets[i] + (1 - share) * targets[5 - i], atol=1e-6)
+
+
+def test_outliers_follow_the_batch_and_leave_it_as_it_is():
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (64, 32, 32, 3), np.uint8), rng.integers(0, 10, 64)
+    others = rng.integers(0, 256, (9, 32, 32, 3), np.uint8)
+    settings = Settings(network="seed-cnn", batch_size=16, augment=True)
+    without = list(epoch_batches(images, labels, settings=settings, epoch=3))
+    exposed = list(epoch_batches(images, labels, settings=settings, epoch=3, outliers=others))
+    assert len(without) == len(exposed) == 4
+    for (x, y), (more_x, more_y) in zip(without, exposed, strict=True):
+        assert more_x.shape == (24, 32, 32, 3)
+        np.testing.assert_array_equal(more_x[:16], x)
+        np.testing.assert_array_equal(more_y[:16], y)
+        np.testing.assert_allclose(more_y[16:], 0.1)
 
 
 def test_cutout_paints_one_square_inside_each_picture():
