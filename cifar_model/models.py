@@ -25,6 +25,7 @@ SCOPE_FILE = "scope.npz"
 EPOCHS_FOLDER = "epochs"
 # Entries of layers and initializers that Keras 3.5 to 3.12 don't know; None is what they would assume.
 _NEWER_ENTRIES = ("quantization_config", "input_axes", "output_axes")
+_RENORM_ENTRIES = ("renorm", "renorm_clipping", "renorm_momentum")  # of BatchNormalization, where renorm is off
 HISTORY_COLUMNS = (
     "epoch",
     "loss",
@@ -240,7 +241,9 @@ def _make_portable(file: Path) -> None:
 def _without_newer(config):
     if isinstance(config, dict):
         return {
-            key: _without_newer(value) for key, value in config.items() if not (key in _NEWER_ENTRIES and value is None)
+            key: _without_newer(value)
+            for key, value in config.items()
+            if not ((key in _NEWER_ENTRIES and value is None) or (key in _RENORM_ENTRIES and not config["renorm"]))
         }
     return [_without_newer(value) for value in config] if isinstance(config, list) else config
 
