@@ -13,6 +13,8 @@ test: $(VENV)/dev
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 screenshots: $(VENV)/dev
 	$(BIN)/python -m tests.browser.screenshots docs/screenshots
@@ -28,4 +30,4 @@ $(VENV)/dev: requirements-dev.txt requirements.txt
 	touch $@ $(VENV)/app
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache
+	rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache

@@ -136,19 +136,22 @@ class Enough(Exception):
 
 def settings_of(network: str, recipe: str, **values):
     """Settings from options, where None stands for the recipe's own value."""
-    from cifar_model.recipes import Settings
+    from cifar_model.training.settings import Settings
 
     return Settings(network=network, recipe=recipe, **{k: v for k, v in values.items() if v is not None})
 
 
 def compiled_network(settings, images: np.ndarray, precision: str):
     """The compiled network on which `train` with these settings would work; `images` are for its whitening."""
-    from cifar_model import dataset, training
+    from cifar_model.data.sources import Source
+    from cifar_model.training.folder import RunDirectory
+    from cifar_model.training.precision import dtype_policy
+    from cifar_model.training.train import _Run
 
     with tempfile.TemporaryDirectory() as folder:
-        run = training._Run(settings, training.RunDirectory(Path(folder)), "", lambda kind, record: None, [])
-        run.images, run.source = images, dataset.Source("arrays", Path(folder), ())
-        with training._dtype_policy(precision):
+        run = _Run(settings, RunDirectory(Path(folder)), "", lambda kind, record: None, [])
+        run.images, run.source = images, Source("arrays", Path(folder), ())
+        with dtype_policy(precision):
             run._build()
     return run.network
 
@@ -167,7 +170,9 @@ def model_directory(model: str) -> Iterator[Path | str]:
     How fast a network answers does not depend on what it has learned.
     """
     from cifar_model.errors import ModelError
-    from cifar_model.models import find_model, save_network, write_json
+    from cifar_model.models.folder import find_model
+    from cifar_model.models.network import save_network
+    from cifar_model.storage import write_json
 
     try:
         yield find_model(model)
@@ -175,14 +180,15 @@ def model_directory(model: str) -> Iterator[Path | str]:
     except ModelError:
         if model not in ("seed-cnn", "lab-net"):
             raise
-    from cifar_model import architectures
-    from cifar_model.backend import import_keras
+    from cifar_model.networks.backend import import_keras
+    from cifar_model.networks.build import build_network
+    from cifar_model.networks.views import mirror_average
 
     import_keras()
     say(f"The bundled model {model} is not here: an untrained network answers in its place.")
-    network = architectures.build_network(model)
+    network = build_network(model)
     if model == "lab-net":
-        network = architectures.mirror_average(network)
+        network = mirror_average(network)
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         path = Path(folder) / model
         path.mkdir()

@@ -27,8 +27,9 @@ def main(data, models, files, rounds, repeats):
     `arrays` answers the same pictures already in memory. Both alternate. Wanted: files at least 0.7 of arrays,
     one picture in at most 5 ms for seed-cnn, at least 0.7 of ONNX Runtime's speed.
     """
-    from cifar_model.classifier import Classifier, classify_files
-    from cifar_model.dataset import load_cifar10
+    from cifar_model.answering.classifier import Classifier
+    from cifar_model.answering.files import classify_files
+    from cifar_model.data.cache import load_cifar10
 
     _, (test, _) = load_cifar10(data)
     pictures = np.asarray(test[np.arange(files) % len(test)])
@@ -115,7 +116,7 @@ def onnx_session(directory):
     import keras
     import onnxruntime
 
-    from cifar_model.models import load_network
+    from cifar_model.models.network import load_network
 
     def plain(layer):
         # The exporter mistakes the arrays inside Normalization for inputs: numbers in Rescaling do the same.

@@ -24,8 +24,9 @@ from PIL import Image
 from benchmarks._common import Table, benchmark, data_option, installed, say
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.errors import LabError
-from cifar_model.images import decode_image
-from cifar_model.models import assets_dir, list_models
+from cifar_model.models.folder import list_models
+from cifar_model.pictures.decode import decode_image
+from cifar_model.storage import assets_dir
 
 ROOT = Path(__file__).resolve().parents[1]
 # What every page is compared with: one widget, one line of text.
@@ -440,32 +441,34 @@ class Session:
 
 def start_training(data: str | None, table: Table) -> str | None:
     """Start a training as the Train page does and wait until it has made its first steps; None where it can't."""
-    from cifar_model import runs
-    from cifar_model.dataset import is_available
-    from cifar_model.recipes import Settings
+    from cifar_model.data.find import is_available
+    from cifar_model.runs import start as runs_start
+    from cifar_model.runs.read import read_log, read_run
+    from cifar_model.storage import runs_dir
+    from cifar_model.training.settings import Settings
 
     if not is_available(data):
         table.notes.append("No CIFAR-10 on this machine: nothing was timed beside a training. Give --data.")
         return None
     say("starting a training")
-    name = runs.start_run(Settings(recipe="full", data=data))
+    name = runs_start.start_run(Settings(recipe="full", data=data))
     deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
-        run = runs.read_run(name)
+        run = read_run(name)
         if run.state == "running" and (run.path / "progress.jsonl").exists():
             return name
         if run.state in ("failed", "interrupted"):
             break
         time.sleep(0.5)
-    table.notes.append(f"The training did not start: {runs.read_log(runs.runs_dir() / name, 3)}")
+    table.notes.append(f"The training did not start: {read_log(runs_dir() / name, 3)}")
     stop_training(name)
     return None
 
 
 def stop_training(name: str) -> None:
-    from cifar_model import runs
+    from cifar_model.runs.read import read_run
 
-    status = runs.read_run(name).status
+    status = read_run(name).status
     with contextlib.suppress(psutil.Error, TypeError, ValueError):
         process = psutil.Process(status["pid"])
         process.kill()  # nobody keeps this run

@@ -17,8 +17,9 @@ def main(data, networks, recipe, runs, folder):
 
     Wanted: seed-cnn at 50 % or better, after at most 60 seconds of training on two cores.
     """
-    from cifar_model.dataset import load_cifar10
-    from cifar_model.distill import read_mini, score
+    from cifar_model.data.cache import load_cifar10
+    from cifar_model.data.distilled import read_mini
+    from cifar_model.distilling.score import score
 
     (images, labels), test = load_cifar10(data)
     distilled, _ = read_mini(folder)

@@ -34,9 +34,9 @@ def main(data, epochs, recipe, validation, fraction, seed, torch_python, torch):
     (Jordan 2024, arXiv:2404.00498: airbench94) for as many epochs over the same pictures.
     Wanted: at least 90.7 % averaged, and no slower than PyTorch.
     """
-    from cifar_model import training
-    from cifar_model.dataset import load_cifar10
-    from cifar_model.split import split_by_content
+    from cifar_model.data.cache import load_cifar10
+    from cifar_model.data.split import split_by_content
+    from cifar_model.training.train import train
 
     settings = settings_of(
         "lab-net", recipe, epochs=epochs, validation=validation, fraction=fraction, seed=seed, data=data
@@ -51,7 +51,7 @@ def main(data, epochs, recipe, validation, fraction, seed, torch_python, torch):
             say("lab-net, epoch {epoch}: validation accuracy {val_accuracy:.4f}, {seconds:.0f} s".format(**record))
 
     with temporary_run() as run:
-        card = training.train(settings, run, report=report)
+        card = train(settings, run, report=report)
     scores, n = card["scores"], card["data"]["train"]
 
     (images, labels), test = load_cifar10(data)

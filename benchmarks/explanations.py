@@ -33,19 +33,20 @@ def main(data, models, count, split, chosen, write_card):
     picture's mean colour, and in a second measurement blurred.
     Wanted: a larger drop than at random, in at most 0.5 s a picture for lab-net.
     """
-    from cifar_model import explain
-    from cifar_model.classifier import Classifier
-    from cifar_model.dataset import load_cifar10
+    from cifar_model.answering.classifier import Classifier
+    from cifar_model.answering.evidence import METHODS, Explainer
+    from cifar_model.data.cache import load_cifar10
+    from cifar_model.data.split import split_by_content
     from cifar_model.errors import SettingsError
-    from cifar_model.models import CARD_FILE, write_json
-    from cifar_model.split import split_by_content
+    from cifar_model.models.layout import CARD_FILE
+    from cifar_model.storage import write_json
 
     train, test = load_cifar10(data)
     if split == "test":
         pictures = np.asarray(test[0][:count])
     else:
         pictures = np.asarray(train[0][split_by_content(train[0], 0.05).held_out[:count]])
-    shipped = next(iter(explain.METHODS))
+    shipped = next(iter(METHODS))
     table = Table(
         f"Mean drop of the top class's probability, {len(pictures)} {split} pictures, 20 % of the pixels removed",
         ["network", "pixels removed", "mean colour", "blurred", "s a picture"],
@@ -53,7 +54,7 @@ def main(data, models, count, split, chosen, write_card):
     for model in models:
         classifier = Classifier(model)
         faithfulness = Faithfulness(classifier, pictures)
-        explainer = explain.Explainer(classifier.network)
+        explainer = Explainer(classifier.network)
         methods = {name: find for name, find in finders(explainer).items() if name.startswith(chosen or "")}
         if not methods:
             known = "; ".join(finders(explainer))
@@ -105,7 +106,7 @@ class Faithfulness:
     """What removing pixels costs the class that `classifier` holds most probable in each of `pictures`."""
 
     def __init__(self, classifier, pictures: np.ndarray):
-        from cifar_model.explain import blurred
+        from cifar_model.answering.evidence import blurred
 
         self._predict, self._pictures = classifier.predict, pictures
         answers = classifier.predict(pictures)
@@ -116,7 +117,7 @@ class Faithfulness:
 
     def drops(self, heat: np.ndarray) -> list[float]:
         """Mean loss of probability without the fifth with the most heat (n, 32, 32): mean colour, blurred."""
-        from cifar_model.explain import mark
+        from cifar_model.answering.evidence import mark
 
         marked = mark(heat)[..., None]
         rows = np.arange(len(heat))
@@ -128,12 +129,12 @@ class Faithfulness:
 
 def finders(explainer) -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
     """The methods by name: (pictures uint8 (n, 32, 32, 3), classes (n,)) → heat (n, 32, 32)."""
-    from cifar_model import explain
+    from cifar_model.answering.evidence import METHODS, as_heat
 
     def over(find, smooth):
         def run(pictures, classes):
             signed = find(pictures.astype(np.float32), classes)
-            return explain.as_heat(signed) if smooth else signed
+            return as_heat(signed) if smooth else signed
 
         return run
 
@@ -153,7 +154,7 @@ def finders(explainer) -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarra
 
     found = {
         method: lambda pictures, classes, method=method: explainer.explain(pictures, classes, method=method)
-        for method in explain.METHODS
+        for method in METHODS
     }
     for name, find in (("Integrated Gradients", integrated), ("SmoothGrad × input", smoothgrad)):
         found[name] = over(find, True)
@@ -195,7 +196,7 @@ def cam(explainer, layer, weigh: Callable) -> Callable:
     import keras
     import tensorflow as tf
 
-    from cifar_model.explain import tensor_log_odds
+    from cifar_model.answering.evidence import tensor_log_odds
 
     network = keras.Model(explainer.logits.inputs, [layer.output, explainer.logits.output])
 

@@ -6,7 +6,7 @@ import click
 import numpy as np
 
 from benchmarks._common import Table, benchmark, compiled_network, data_option, settings_of
-from cifar_model.recipes import PRECISIONS
+from cifar_model.training.settings import PRECISIONS
 
 
 @benchmark
@@ -23,9 +23,11 @@ def main(data, network, precision, batch_size, rounds, size):
     slows both. A step is all that `train` does for it: draw and augment the batch, then forward, backward and
     the optimizer. Wanted: a ratio of at least 0.65.
     """
-    from cifar_model import architectures, training
-    from cifar_model.backend import import_keras
-    from cifar_model.dataset import load_cifar10
+    from cifar_model.data.cache import load_cifar10
+    from cifar_model.networks import size as networks_size
+    from cifar_model.networks.backend import import_keras
+    from cifar_model.training.batches import epoch_batches
+    from cifar_model.training.precision import faster_precision
 
     keras = import_keras()
     from keras import ops
@@ -33,14 +35,14 @@ def main(data, network, precision, batch_size, rounds, size):
     (images, labels), _ = load_cifar10(data)
     recipe = "quick"
     settings = settings_of(network, recipe, batch_size=min(batch_size, len(images)), augment=True)
-    precision = training.faster_precision() if precision == "auto" else precision
+    precision = faster_precision() if precision == "auto" else precision
     model = compiled_network(settings, np.asarray(images[:5000]), precision)
 
     def batches():
         epoch = 0
         while True:
             epoch += 1
-            yield from training.epoch_batches(images, labels, settings=settings, epoch=epoch)
+            yield from epoch_batches(images, labels, settings=settings, epoch=epoch)
 
     stream = batches()
     dtype = "bfloat16" if precision == "bfloat16" else "float32"
@@ -57,7 +59,7 @@ def main(data, network, precision, batch_size, rounds, size):
     for _ in range(3):
         step()
         product()
-    multiply_adds = architectures.multiply_adds(network)
+    multiply_adds = networks_size.multiply_adds(network)
     step_flop = 3 * 2 * multiply_adds * settings.batch_size
     product_flop = 2 * size**3
     step_speeds, product_speeds, inputs = [], [], []

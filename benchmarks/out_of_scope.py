@@ -39,10 +39,12 @@ def main(data, model, packages, folder, in_scope, count, shipped_only, every_pro
     held-out training images. Wanted on photographs of other things: AUROC ≥ 0.95, FPR95 ≤ 20 %; at most 10 % of good
     photographs of the ten classes flagged.
     """
-    from cifar_model.classifier import Classifier
-    from cifar_model.dataset import load_cifar10
+    from cifar_model.answering.classifier import Classifier
+    from cifar_model.data.cache import load_cifar10
     from cifar_model.errors import LabError
-    from cifar_model.models import CARD_FILE, load_card, write_json
+    from cifar_model.models.card import load_card
+    from cifar_model.models.layout import CARD_FILE
+    from cifar_model.storage import write_json
 
     classifier = Classifier(model)
     if classifier.scope is None and (shipped_only or write_card):
@@ -126,23 +128,23 @@ def _rounded(row: dict) -> dict:
 
 def candidates(classifier, train) -> dict[str, tuple[Callable, float]]:
     """{name: (score, threshold)}, fitted on training images as `train` holds them out; all from one pass."""
-    from cifar_model import scope, trust
-    from cifar_model.split import split_by_content
+    from cifar_model.data.split import split_by_content
+    from cifar_model.trust.assess import _evenly
+    from cifar_model.trust.scope import fit_scope, generalised_entropy
+    from cifar_model.trust.spoil import spoil, vary
 
     images, labels = train
     settings = classifier.card.get("settings", {})
     split = split_by_content(images, settings.get("validation", 0.05), settings.get("fraction", 1.0))
-    rest, held_out = split.train[trust._evenly(len(split.train))], split.untouched
+    rest, held_out = split.train[_evenly(len(split.train))], split.untouched
     x, y, held = np.asarray(images[rest]), labels[rest], ask(classifier, np.asarray(images[held_out]))
     say("Asking about training images…")
     features, probabilities = ask(classifier, x)
-    spoilt = ask(classifier, scope.spoil(x))
+    spoilt = ask(classifier, spoil(x))
     ours = classifier.scope
     if ours is None:
-        varied = ask(classifier, scope.vary(x))
-        ours = scope.fit_scope(
-            varied[0], y, varied[1], *held, spoilt_features=spoilt[0], spoilt_probabilities=spoilt[1]
-        )
+        varied = ask(classifier, vary(x))
+        ours = fit_scope(varied[0], y, varied[1], *held, spoilt_features=spoilt[0], spoilt_probabilities=spoilt[1])
     weights, bias = _last_layer(classifier)
 
     def logits(f):
@@ -166,7 +168,7 @@ def candidates(classifier, train) -> dict[str, tuple[Callable, float]]:
     alpha = logits(features).max(axis=1).mean() / residual(features).mean()
     functions = {
         "maximum softmax": lambda f, p: p.max(axis=1),
-        "GEN": lambda f, p: -scope.generalised_entropy(p),
+        "GEN": lambda f, p: -generalised_entropy(p),
         "maximum logit": lambda f, p: logits(f).max(axis=1),
         "energy": lambda f, p: np.log(np.exp(logits(f)).sum(axis=1)),
         "feature norm": lambda f, p: np.linalg.norm(f, axis=1),
@@ -204,9 +206,9 @@ class Gaussians:
 
 def _last_layer(classifier) -> tuple[np.ndarray, np.ndarray]:
     """Weights (d, 10) and bias (10,) from features to logits."""
-    from cifar_model.architectures import single_view
-    from cifar_model.backend import import_keras
-    from cifar_model.models import load_network
+    from cifar_model.models.network import load_network
+    from cifar_model.networks.backend import import_keras
+    from cifar_model.networks.views import single_view
 
     layers = import_keras().layers
     network = single_view(load_network(classifier.path))
@@ -221,9 +223,9 @@ def _last_layer(classifier) -> tuple[np.ndarray, np.ndarray]:
 
 def all_probes(packages: Path | None, folder: Path | None, in_scope: Path | None) -> tuple[dict, str]:
     """{name: uint8 (n, 32, 32, 3)}, and a line on which packages were found."""
-    from cifar_model.images import find_images
-    from cifar_model.models import assets_dir
-    from cifar_model.scope import outside_pictures
+    from cifar_model.pictures.folders import find_images
+    from cifar_model.storage import assets_dir
+    from cifar_model.trust.outside import outside_pictures
 
     samples = sorted((assets_dir() / "samples").glob("*.webp"))
     probes = {"ten classes: samples": _load(samples)}
@@ -262,7 +264,7 @@ def all_probes(packages: Path | None, folder: Path | None, in_scope: Path | None
 def _load(sources) -> np.ndarray:
     """uint8 (n, 32, 32, 3), as the app reads pictures; what it refuses is left out, with a word."""
     from cifar_model.errors import ImageError
-    from cifar_model.images import load_image
+    from cifar_model.pictures.fit import load_image
 
     loaded = []
     for source in sources:
@@ -275,7 +277,7 @@ def _load(sources) -> np.ndarray:
 
 def rendered_text(n: int) -> np.ndarray:
     """Pages, lines and letters in Pillow's own typeface, dark on light or light on dark."""
-    from cifar_model.images import fit_image
+    from cifar_model.pictures.fit import fit_image
 
     rng, pictures = np.random.default_rng(0), []
     for _ in range(n):

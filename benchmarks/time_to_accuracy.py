@@ -36,8 +36,8 @@ def main(data, epochs, mark, network, quick_epochs, quick_fraction, checks, minu
     the mark. Looking at the test set is not counted as training time on either side; building the graph is.
     Wanted: 8 times sooner.
     """
-    from cifar_model.backend import import_keras
-    from cifar_model.dataset import load_cifar10
+    from cifar_model.data.cache import load_cifar10
+    from cifar_model.networks.backend import import_keras
 
     import_keras()
     (images, labels), test = load_cifar10(data)
@@ -144,7 +144,7 @@ def quick(network: str, epochs: int, options: dict, test, *, goal: float | None 
     """
     import keras
 
-    from cifar_model import training
+    from cifar_model.training.train import train
 
     averages = network == "lab-net"
 
@@ -199,7 +199,7 @@ def quick(network: str, epochs: int, options: dict, test, *, goal: float | None 
     with temporary_run() as run:
         called = time.perf_counter()
         try:
-            training.train(settings_of(network, "quick", epochs=epochs, **options), run, callbacks=[clock])
+            train(settings_of(network, "quick", epochs=epochs, **options), run, callbacks=[clock])
         except Enough:
             pass
     return clock

@@ -10,17 +10,17 @@ __version__ = "0.1.0"
 # Public name: the module that holds it.
 _HOME = {
     "CLASS_NAMES": "classes",
-    "Classifier": "classifier",
+    "Classifier": "answering.classifier",
     "LabError": "errors",
-    "Settings": "recipes",
-    "blend": "blending",
-    "decode_image": "images",
-    "fit_image": "images",
-    "list_models": "models",
-    "load_cifar10": "dataset",
-    "load_image": "images",
-    "sweep": "blending",
-    "train": "training",
+    "Settings": "training.settings",
+    "blend": "pictures.mix",
+    "decode_image": "pictures.decode",
+    "fit_image": "pictures.fit",
+    "list_models": "models.folder",
+    "load_cifar10": "data.cache",
+    "load_image": "pictures.fit",
+    "sweep": "pictures.mix",
+    "train": "training.train",
 }
 __all__ = sorted(_HOME)
 

@@ -15,11 +15,11 @@ COMMANDS = {
     "distill": ("distill", "Make the synthetic pictures that stand in for CIFAR-10."),
     "train": ("train", "Train a network and keep it as a run."),
     "runs": ("runs", "List training runs; show, follow, pause, resume or stop one."),
-    "classify": ("answers", "Answer what pictures show."),
-    "evaluate": ("answers", "Score a model on CIFAR-10's test images."),
+    "classify": ("classify", "Answer what pictures show."),
+    "evaluate": ("evaluate", "Score a model on CIFAR-10's test images."),
     "card": ("card", "Tell in plain words what a model is and how far to trust it."),
-    "assess": ("card", "Measure again how far to trust a model, and write it into its card."),
-    "blend": ("answers", "Mix two pictures and see what the network makes of it."),
+    "assess": ("assess", "Measure again how far to trust a model, and write it into its card."),
+    "blend": ("blend", "Mix two pictures and see what the network makes of it."),
 }
 
 

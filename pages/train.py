@@ -2,30 +2,38 @@
 
 import streamlit as st
 
-from cifar_model.dataset import MINI
-from cifar_model.ui import components, resources, training, training_data, training_form, training_runs
+from cifar_model.app.shared import resources
+from cifar_model.app.shared.page import guarded
+from cifar_model.app.train.data import data_section, find_choices
+from cifar_model.app.train.dialogs import open_dialog
+from cifar_model.app.train.distilled import mini_section
+from cifar_model.app.train.form import run_form
+from cifar_model.app.train.panel import run_panel
+from cifar_model.app.train.past import past_runs
+from cifar_model.app.train.shown import shown_run, watch
+from cifar_model.data.sources import MINI
 
 st.title("Train", anchor=False)
 st.caption(
     "Watch a network learn to tell ten kinds of picture apart. It learns in a process of its own: "
     "close the browser if you like, it goes on, and this page finds it again."
 )
-with components.guarded():
-    choices = training_data.find_choices()
-    run = training.shown_run()
+with guarded():
+    choices = find_choices()
+    run = shown_run()
     if run:
-        training.run_panel(run)
-        training_data.data_section(choices)
+        run_panel(run)
+        data_section(choices)
         with st.expander("Start another run", icon=":material/add:"):
-            training_form.run_form(choices)
+            run_form(choices)
     else:
-        training_data.data_section(choices)
+        data_section(choices)
         with st.container(border=True):
             st.subheader("New run", anchor=False)
-            training_form.run_form(choices)
+            run_form(choices)
     if MINI in choices.shown:
-        training_data.mini_section()
-    training_runs.past_runs()
-    training.watch()
-    training_runs.open_dialog()
+        mini_section()
+    past_runs()
+    watch()
+    open_dialog()
 resources.settle("train")

@@ -1,18 +1,33 @@
 """A scripted worker for tests of the pages: decoding and mixing are real, the answers are what the test says."""
 
+import io
 from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
 import pytest
 import streamlit as st
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from cifar_model.app.shared import resources
+from cifar_model.app.workers.beliefs import Beliefs
+from cifar_model.app.workers.jobs import JOBS
 from cifar_model.classes import CLASS_NAMES
-from cifar_model.models import ModelInfo
-from cifar_model.ui import jobs, resources
+from cifar_model.models.folder import ModelInfo
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def jpeg(color, size=(60, 40)) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", size, color).save(file, "JPEG")
+    return file.getvalue()
+
+
+def upload(at, *files):
+    at.file_uploader[0].set_value([(name, data, "image/jpeg") for name, data in files])
+    return at.run()
 
 
 def belief(**probabilities: float) -> np.ndarray:
@@ -23,7 +38,7 @@ def belief(**probabilities: float) -> np.ndarray:
 
 class FakeWorker:
     """Does jobs at once and in this process; `answer` is the test's: (model name, pixels) → float32 (n, 10)
-    or jobs.Beliefs."""
+    or beliefs.Beliefs."""
 
     def __init__(self, answer=None, error: Exception | None = None):
         self.answer, self.error = answer, error
@@ -49,11 +64,11 @@ class FakeWorker:
         if self.error:
             raise self.error
         if job != "answer":
-            return jobs.JOBS[job](*arguments)
+            return JOBS[job](*arguments)
         model, pixels = arguments
         self.asked.append((model.name, len(pixels)))
         answer = self.answer(model.name, pixels)
-        return answer if isinstance(answer, jobs.Beliefs) else jobs.Beliefs(answer, answer)
+        return answer if isinstance(answer, Beliefs) else Beliefs(answer, answer)
 
 
 class Lab:

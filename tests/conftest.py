@@ -61,9 +61,11 @@ def tiny_cifar10(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def random_model(tmp_path_factory) -> Path:
     """A model directory, complete but for what training adds: seed-cnn with fixed random weights."""
-    from cifar_model.architectures import build_network
-    from cifar_model.backend import import_keras
-    from cifar_model.models import CARD_FILE, MODEL_FILE, save_network, write_json
+    from cifar_model.models.layout import CARD_FILE, MODEL_FILE
+    from cifar_model.models.network import save_network
+    from cifar_model.networks.backend import import_keras
+    from cifar_model.networks.build import build_network
+    from cifar_model.storage import write_json
 
     keras = import_keras()
     folder = tmp_path_factory.mktemp("models") / "random"

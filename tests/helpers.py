@@ -54,11 +54,12 @@ def make_answers(labels: np.ndarray, seed: int, right: float = 0.7) -> np.ndarra
 
 def full_card(name: str, labels: np.ndarray, probabilities: np.ndarray) -> dict:
     """A card with everything that a finished run writes; its scores are those of these answers."""
-    from cifar_model import metrics
+    from cifar_model.trust.calibration import calibrate, expected_calibration_error, reliability_bins
+    from cifar_model.trust.metrics import accuracy_score, confusion_matrix
 
     calibration = {"temperature": 1.25, "fitted_on": "2500 held-out training images"}
-    answers = metrics.calibrate(probabilities, calibration)
-    counts = metrics.confusion_matrix(labels, answers.argmax(1))
+    answers = calibrate(probabilities, calibration)
+    counts = confusion_matrix(labels, answers.argmax(1))
     edges = np.linspace(-3, 3, 13)
     return {
         "name": name,
@@ -69,15 +70,15 @@ def full_card(name: str, labels: np.ndarray, probabilities: np.ndarray) -> dict:
         "data": {"source": "generated stripes", "train": 400, "validation": 40, "test": len(labels)},
         "scores": {
             "validation_accuracy": 0.75,
-            "test_accuracy": metrics.accuracy_score(labels, answers.argmax(1)),
+            "test_accuracy": accuracy_score(labels, answers.argmax(1)),
             "confusion": counts.tolist(),
         },
         "calibration": calibration
         | {
-            "bins": metrics.reliability_bins(labels, answers).tolist(),
-            "bins_before": metrics.reliability_bins(labels, probabilities).tolist(),
-            "expected_calibration_error": metrics.expected_calibration_error(labels, answers),
-            "expected_calibration_error_before": metrics.expected_calibration_error(labels, probabilities),
+            "bins": reliability_bins(labels, answers).tolist(),
+            "bins_before": reliability_bins(labels, probabilities).tolist(),
+            "expected_calibration_error": expected_calibration_error(labels, answers),
+            "expected_calibration_error_before": expected_calibration_error(labels, probabilities),
         },
         "sets": {
             "method": "RAPS",
@@ -111,14 +112,17 @@ def full_card(name: str, labels: np.ndarray, probabilities: np.ndarray) -> dict:
 
 def write_model(folder: Path, labels: np.ndarray, *, seed: int = 1, card: dict | None = None) -> np.ndarray:
     """A model directory with card, answers and history, but a file without a network; returns its probabilities."""
-    from cifar_model import models
+    from cifar_model.models.answers import write_answers
+    from cifar_model.models.history import HISTORY_COLUMNS
+    from cifar_model.models.layout import CARD_FILE, HISTORY_FILE, MODEL_FILE
+    from cifar_model.storage import write_json
 
     folder.mkdir(parents=True)
     probabilities = make_answers(labels, seed)
-    (folder / models.MODEL_FILE).write_bytes(b"no network")
+    (folder / MODEL_FILE).write_bytes(b"no network")
     card = full_card(folder.name, labels, probabilities) if card is None else card
-    models.write_json(folder / models.CARD_FILE, card)
-    models.write_answers(folder, probabilities=probabilities, labels=labels)
-    lines = [",".join(models.HISTORY_COLUMNS), "1,2.0,0.3,1.9,0.35,0.01,900,2", "2,1.5,0.5,1.4,0.5,0.01,900,2"]
-    (folder / models.HISTORY_FILE).write_text("\n".join(lines) + "\n")
+    write_json(folder / CARD_FILE, card)
+    write_answers(folder, probabilities=probabilities, labels=labels)
+    lines = [",".join(HISTORY_COLUMNS), "1,2.0,0.3,1.9,0.35,0.01,900,2", "2,1.5,0.5,1.4,0.5,0.01,900,2"]
+    (folder / HISTORY_FILE).write_text("\n".join(lines) + "\n")
     return probabilities

@@ -7,14 +7,23 @@ import pytest
 from click.testing import CliRunner
 from helpers import make_pictures
 
-from cifar_model import dataset, distill, files, models, runs
+from cifar_model import storage
 from cifar_model.__main__ import main
-from cifar_model.dataset import MINI, find_source, load_cifar10
+from cifar_model.data import distilled, find
+from cifar_model.data.cache import cache_root, load_cifar10
+from cifar_model.data.distilled import mini_counts
+from cifar_model.data.find import find_source
+from cifar_model.data.sources import MINI
+from cifar_model.distilling.write import write_mini
 from cifar_model.errors import DatasetError
-from cifar_model.images import load_image
-from cifar_model.models import assets_dir, read_history, runs_dir
-from cifar_model.recipes import NETWORKS, RECIPES, Settings, default_settings
-from cifar_model.training import train
+from cifar_model.models.history import read_history
+from cifar_model.networks.choices import NETWORKS, RECIPES
+from cifar_model.pictures.fit import load_image
+from cifar_model.runs.estimate import estimate_time
+from cifar_model.runs.read import read_guesses
+from cifar_model.storage import _usable, assets_dir, runs_dir, temporary_folder
+from cifar_model.training.settings import Settings, default_settings
+from cifar_model.training.train import train
 
 
 def by_class(per_class, seed):
@@ -26,11 +35,10 @@ def by_class(per_class, seed):
 def mini(tmp_path, monkeypatch):
     """Small sheets of pictures that can be learnt, in the place of those that ship; no CIFAR-10 anywhere."""
     folder = tmp_path / "mini"
-    monkeypatch.setattr(dataset, "mini_dir", lambda: folder)
-    monkeypatch.setattr(distill, "mini_dir", lambda: folder)
-    monkeypatch.setattr(dataset, "keras_folders", lambda: [tmp_path / "keras"])
+    monkeypatch.setattr(distilled, "mini_dir", lambda: folder)
+    monkeypatch.setattr(find, "keras_folders", lambda: [tmp_path / "keras"])
     card = {"scores": {"seed-cnn": {"real_test_accuracy_mean": 0.5678, "runs": 3}}}
-    distill.write_mini(folder, by_class(8, 1), by_class(3, 2), card)
+    write_mini(folder, by_class(8, 1), by_class(3, 2), card)
     return folder
 
 
@@ -55,7 +63,7 @@ def test_a_checkout_without_them_says_so(mini):
         find_source(MINI, mini=True)
     with pytest.raises(DatasetError, match="No CIFAR-10 found"):
         find_source(mini=True)
-    assert dataset.mini_counts() == (0, 0)
+    assert mini_counts() == (0, 0)
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -80,7 +88,7 @@ def test_a_run_on_them(mini, tmp_path):
     assert read_history(tmp_path / "run")["epoch"].tolist() == [1, 2]
     status = json.loads((tmp_path / "run" / "status.json").read_text())
     assert status["state"] == "finished" and "synthetic" in status["message"] and "57 %" in status["message"]
-    guesses = runs.read_guesses(tmp_path / "run")
+    guesses = read_guesses(tmp_path / "run")
     np.testing.assert_array_equal(guesses.images[3], load_image(assets_dir() / "samples" / "cat.webp"))
     assert guesses.labels.tolist() == list(range(8)) and guesses.probabilities.shape == (8, 10)
 
@@ -92,7 +100,7 @@ def test_the_command_learns_from_them_unasked_and_says_so(mini):
     assert "57 %" in done.stdout and "on synthetic pictures" in done.stdout
     settings = json.loads((runs_dir() / "unasked" / "settings.json").read_text())
     assert settings["settings"]["data"] == "mini" and "--data mini" in settings["command"]
-    assert runs.estimate_time(default_settings("seed-cnn", data=MINI)).measured
+    assert estimate_time(default_settings("seed-cnn", data=MINI)).measured
 
 
 def test_a_run_on_cifar10_never_goes_on_with_them(mini, tmp_path):
@@ -113,14 +121,14 @@ def test_the_data_command_shows_them(mini, tmp_path):
 def test_a_home_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
     for name in ("CIFAR_LAB_RUNS", "CIFAR_LAB_CACHE"):
         monkeypatch.delenv(name)
-    monkeypatch.setattr(files.tempfile, "gettempdir", lambda: str(tmp_path))
-    files._usable.cache_clear()
-    home = models.runs_dir()
+    monkeypatch.setattr(storage.tempfile, "gettempdir", lambda: str(tmp_path))
+    _usable.cache_clear()
+    home = runs_dir()
     assert not home.is_relative_to(tmp_path)
-    files._usable.cache_clear()
-    monkeypatch.setattr(files.os, "access", lambda path, mode: False)
-    assert models.runs_dir() == files.temporary_folder() / "runs"
-    assert dataset.cache_root().is_relative_to(files.temporary_folder())
-    assert files.temporary_folder().is_dir() and files.temporary_folder().parent == tmp_path
+    _usable.cache_clear()
+    monkeypatch.setattr(storage.os, "access", lambda path, mode: False)
+    assert runs_dir() == temporary_folder() / "runs"
+    assert cache_root().is_relative_to(temporary_folder())
+    assert temporary_folder().is_dir() and temporary_folder().parent == tmp_path
     monkeypatch.undo()
-    files._usable.cache_clear()
+    _usable.cache_clear()

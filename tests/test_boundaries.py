@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cifar_model.models import assets_dir
+from cifar_model.storage import assets_dir
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "cifar_model"
@@ -28,19 +28,19 @@ def test_importing_the_package_loads_neither_tensorflow_nor_streamlit():
     assert not loaded_after("import cifar_model") & {*HEAVY, "streamlit", "pandas", "altair", "PIL"}
 
 
-def test_nothing_below_the_ui_imports_streamlit():
-    modules = [p for p in PACKAGE.rglob("*.py") if "ui" not in p.relative_to(PACKAGE).parts]
+def test_nothing_below_the_app_imports_streamlit():
+    modules = [p for p in PACKAGE.rglob("*.py") if "app" not in p.relative_to(PACKAGE).parts]
     assert len(modules) > 15
     for path in modules:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             for name in names:
-                assert name.split(".")[0] != "streamlit" and not name.startswith("cifar_model.ui"), path
+                assert name.split(".")[0] != "streamlit" and not name.startswith("cifar_model.app"), path
 
 
 def test_worker_process_loads_no_streamlit():
-    assert "streamlit" not in loaded_after("import cifar_model.ui.jobs, cifar_model.ui.worker")
+    assert "streamlit" not in loaded_after("import cifar_model.app.workers.jobs, cifar_model.app.workers.process")
 
 
 @pytest.mark.skipif(not list((assets_dir() / "models").glob("*")), reason="no bundled model in this checkout")
@@ -57,3 +57,17 @@ for page in ("blend", "train", "models", "classify"):
     loaded = loaded_after(code, CIFAR_LAB_RUNS=str(tmp_path / "runs"), CIFAR_LAB_CACHE=str(tmp_path / "cache"))
     assert "streamlit" in loaded
     assert not loaded & {*HEAVY, "tensorboard"}
+
+
+def test_no_private_name_crosses_a_module():
+    for path in PACKAGE.rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        modules = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cifar_model"):
+                private = {alias.name for alias in node.names if alias.name.startswith("_")} - {"__version__"}
+                assert not private, (path, private)
+                modules |= {alias.asname or alias.name for alias in node.names if alias.name.islower()}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+                assert not node.attr.startswith("_"), (path, node.value.id, node.attr)

@@ -11,7 +11,7 @@ import sys
 import pytest
 from helpers import REPOSITORY
 
-from cifar_model.models import assets_dir
+from cifar_model.storage import assets_dir
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 SAMPLES = assets_dir() / "samples"

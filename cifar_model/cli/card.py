@@ -1,12 +1,13 @@
-"""`card` and `assess`: what a model is and how far to trust it, read from its card or measured again."""
+"""`card`: what a model is and how far to trust it, in plain words."""
 
 import json
-import sys
 
 import click
 
 from cifar_model.classes import CLASS_NAMES
-from cifar_model.models import find_model, load_card
+from cifar_model.models.card import load_card
+from cifar_model.models.folder import find_model
+from cifar_model.trust.report import read_report
 
 
 @click.command()
@@ -20,8 +21,6 @@ def card(name: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(load_card(find_model(name)), indent=2))
         return
-    from cifar_model.report import read_report
-
     report = read_report(name)
     click.echo(name)
     for sentence in report.sentences():
@@ -64,42 +63,3 @@ def _head(title: str, line: str) -> None:
 
 def _percent(value: float) -> str:
     return f"{100 * value:5.1f} %" if value == value else "      –"
-
-
-@click.command()
-@click.argument("name", metavar="MODEL")
-@click.option("--data", "data_dir", metavar="DIR", help="CIFAR-10's folder or archive; default: CIFAR10_DIR.")
-@click.option("--json", "as_json", is_flag=True, help="Print the new card as JSON.")
-def assess(name: str, data_dir: str | None, as_json: bool) -> None:
-    """Measure again how far to trust MODEL, and write it into its card.
-
-    For a model that was trained before this was part of training, or whose card lost something. The network stays as
-    it is; percentages, answer sets and the score for "none of the ten" are fitted anew on pictures held out from
-    training, and scored on the test images.
-    """
-    from cifar_model.backend import import_keras
-    from cifar_model.trust import assess_again
-
-    path = find_model(name)
-    import_keras()
-    hidden = not sys.stderr.isatty()
-
-    def tick() -> None:
-        if not hidden:
-            click.echo(".", nl=False, err=True)
-
-    written = assess_again(path, data_dir, tick)
-    if not hidden:
-        click.echo(err=True)
-    if as_json:
-        click.echo(json.dumps(written, indent=2))
-        return
-    scores, calibration = written["scores"], written["calibration"]
-    click.echo(f"{name}: {100 * scores['test_accuracy']:.2f} % of the test images right")
-    gap = calibration["expected_calibration_error"]
-    click.echo(f"percentages off by {100 * gap:.2f} points on average")
-    for level, found in written["sets"]["levels"].items():
-        coverage, size = 100 * found["coverage"], found["mean_size"]
-        click.echo(f"answer sets at {level} %: held {coverage:.2f} %, {size:.2f} classes on average")
-    click.echo(f"none of the ten: {100 * written['scope']['false_alarms']:.2f} % of the test images flagged by mistake")
-    click.echo(f"Written to {path}. The card in words: python -m cifar_model card {name}")

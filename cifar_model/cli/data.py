@@ -11,15 +11,20 @@ from pathlib import Path
 import click
 import numpy as np
 
-from cifar_model import dataset
+from cifar_model.charts.sheets import check_sheet_path, contact_sheet, save_sheet
 from cifar_model.classes import CLASS_NAMES
+from cifar_model.data import download as data_download
+from cifar_model.data import sources
+from cifar_model.data.cache import cache_entry, load_cifar10
+from cifar_model.data.distilled import describe_mini, read_mini
+from cifar_model.data.download import Progress, partial_download
+from cifar_model.data.find import find_source, keras_source
+from cifar_model.data.sources import MINI, THREE_WAYS, Split
 from cifar_model.errors import DatasetError
 
 
 @click.command()
-@click.option(
-    "--data", "data_dir", metavar="DIR", help="CIFAR-10's folder or archive, or mini; default: CIFAR10_DIR."
-)
+@click.option("--data", "data_dir", metavar="DIR", help="CIFAR-10's folder or archive, or mini; default: CIFAR10_DIR.")
 @click.option("--download", is_flag=True, help="Fetch the official archive (170 MB); goes on where a try broke off.")
 @click.option("--sheet", metavar="FILE.png", type=click.Path(path_type=Path), help="Draw some of each class.")
 @click.option("--per-class", default=10, show_default=True, type=click.IntRange(1, 100), help="… this many.")
@@ -32,24 +37,20 @@ def data(data_dir: str | None, download: bool, sheet: Path | None, per_class: in
     these, and for DIR "mini", the distilled pictures that ship with the project are shown.
     """
     if sheet:
-        from cifar_model import figures
-
-        figures.check_sheet_path(sheet)
+        check_sheet_path(sheet)
     if download:
         if data_dir or os.environ.get("CIFAR10_DIR"):
             raise click.UsageError("--download goes to Keras's cache: leave --data and CIFAR10_DIR out.")
         _download()
-    source = dataset.find_source(data_dir, mini=True)
-    if source.kind == dataset.MINI:
-        from cifar_model.distill import read_mini
-
+    source = find_source(data_dir, mini=True)
+    if source.kind == MINI:
         entry = None
         arrays = dict(zip(("train", "validation"), read_mini(), strict=True))
     else:
-        entry = dataset.cache_entry(source)
+        entry = cache_entry(source)
         if not entry.exists():
             click.echo("Reading and checking all pictures, once: some seconds …", err=True)
-        arrays = dict(zip(("train", "test"), dataset.load_cifar10(data_dir), strict=True))
+        arrays = dict(zip(("train", "test"), load_cifar10(data_dir), strict=True))
     counts = {split: np.bincount(y, minlength=len(CLASS_NAMES)).tolist() for split, (_, y) in arrays.items()}
     if sheet:
         _draw(arrays["train"], per_class, sheet)
@@ -66,11 +67,11 @@ def data(data_dir: str | None, download: bool, sheet: Path | None, per_class: in
             per_name = dict(zip(CLASS_NAMES, numbers, strict=True))
             answer[split] = {"images": sum(numbers), "per_class": per_name}
         return click.echo(json.dumps(answer, indent=2))
-    if source.kind == dataset.MINI:
+    if source.kind == MINI:
         if not data_dir:
             click.echo("CIFAR-10 is not on this machine. Training uses these instead:\n")
-        click.echo(dataset.describe_mini("seed-cnn") + "\n")
-    click.echo(f"{'Mini' if source.kind == dataset.MINI else 'CIFAR-10'}: {source.title} in {source.path}")
+        click.echo(describe_mini("seed-cnn") + "\n")
+    click.echo(f"{'Mini' if source.kind == MINI else 'CIFAR-10'}: {source.title} in {source.path}")
     for file in source.files:
         click.echo(f"  {file.name}  {file.stat().st_size:,} bytes")
     columns = {split: [split, *(f"{number:,}" for number in (*n, sum(n)))] for split, n in counts.items()}
@@ -82,28 +83,28 @@ def data(data_dir: str | None, download: bool, sheet: Path | None, per_class: in
         where = f"in {cached} ({_megabytes(cached)} MB, can be deleted)" if cached else "none could be written"
         click.echo(f"\nDecoded cache: {where}")
     elif not data_dir:
-        click.echo(f"\n{dataset.THREE_WAYS}")
+        click.echo(f"\n{THREE_WAYS}")
     if sheet:
         click.echo(f"Contact sheet: {sheet}")
 
 
 def _download() -> None:
     """Fetch the archive if Keras's cache lacks it: a bar in a terminal, plain lines elsewhere."""
-    if dataset.keras_source():
+    if keras_source():
         return click.echo("Keras has CIFAR-10 already.", err=True)
-    part = dataset.partial_download()
+    part = partial_download()
     kept = f", going on after {part.stat().st_size / 1e6:,.1f} MB" if part else ""
-    click.echo(f"Downloading {dataset.ARCHIVE_URL} ({dataset.ARCHIVE_BYTES / 1e6:,.0f} MB){kept}", err=True)
+    click.echo(f"Downloading {sources.ARCHIVE_URL} ({data_download.ARCHIVE_BYTES / 1e6:,.0f} MB){kept}", err=True)
     with ExitStack() as stack:
         if sys.stderr.isatty():
-            bar = stack.enter_context(click.progressbar(length=dataset.ARCHIVE_BYTES, file=sys.stderr))
-            path = dataset.download(lambda done, total: bar.update(done - bar.pos))
+            bar = stack.enter_context(click.progressbar(length=data_download.ARCHIVE_BYTES, file=sys.stderr))
+            path = data_download.download(lambda done, total: bar.update(done - bar.pos))
         else:
-            path = dataset.download(_every_tenth())
+            path = data_download.download(_every_tenth())
     click.echo(f"Verified and saved as {path}", err=True)
 
 
-def _every_tenth() -> dataset.Progress:
+def _every_tenth() -> Progress:
     """Plain lines of progress: one each tenth of the way."""
     shown = 0
 
@@ -116,9 +117,7 @@ def _every_tenth() -> dataset.Progress:
     return show
 
 
-def _draw(train: dataset.Split, per_class: int, path: Path) -> None:
-    from cifar_model import figures
-
+def _draw(train: Split, per_class: int, path: Path) -> None:
     x, y = train
     rows = [np.flatnonzero(y == label)[:per_class] for label in range(len(CLASS_NAMES))]
     per_row = min(map(len, rows))  # rows of one length keep each class in a row of its own
@@ -127,7 +126,7 @@ def _draw(train: dataset.Split, per_class: int, path: Path) -> None:
         raise DatasetError(f"No train picture of {absent}: a sheet needs one of each class.")
     chosen = np.concatenate([row[:per_row] for row in rows])
     captions = [CLASS_NAMES[label] for label in y[chosen]]
-    figures.save_sheet(figures.contact_sheet(x[chosen], captions, columns=per_row, scale=3), path)
+    save_sheet(contact_sheet(x[chosen], captions, columns=per_row, scale=3), path)
 
 
 def _megabytes(folder: Path) -> int:

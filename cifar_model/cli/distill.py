@@ -11,10 +11,14 @@ from pathlib import Path
 import click
 import numpy as np
 
-from cifar_model import dataset
 from cifar_model.classes import CLASS_NAMES
-from cifar_model.distill import LIMITS, DistillSettings, copy_check, score
-from cifar_model.distill import distill as distill_to
+from cifar_model.data.cache import load_cifar10
+from cifar_model.data.find import find_source
+from cifar_model.data.sources import MINI
+from cifar_model.distilling.copies import copy_check
+from cifar_model.distilling.make import distill as distill_to
+from cifar_model.distilling.score import score
+from cifar_model.distilling.settings import LIMITS, DistillSettings
 from cifar_model.errors import SettingsError
 
 SCORED = ("seed-cnn", "lab-net")
@@ -48,10 +52,10 @@ def distill(out: Path, data_dir: str | None, checks: bool, as_json: bool, **opti
     ones; all are scored on the test images, three times, and each picture is compared with all training images.
     """
     settings = DistillSettings(**{key: value for key, value in options.items() if value is not None})
-    if data_dir == dataset.MINI:
+    if data_dir == MINI:
         raise SettingsError("--data mini is what this command makes: name a folder with all of CIFAR-10.")
-    source = dataset.find_source(data_dir)
-    data = dataset.load_cifar10(data_dir)
+    source = find_source(data_dir)
+    data = load_cifar10(data_dir)
     command = ["python", "-m", "cifar_model", "distill", "--out", str(out)]
     for key, value in options.items():
         if value is not None:

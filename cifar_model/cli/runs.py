@@ -9,8 +9,12 @@ from typing import Any
 
 import click
 
-from cifar_model import runs as api
 from cifar_model.errors import RunError
+from cifar_model.runs import change, start
+from cifar_model.runs import follow as runs_follow
+from cifar_model.runs.change import request
+from cifar_model.runs.read import RunInfo, ahead_of, list_runs, read_run
+from cifar_model.storage import runs_dir
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 _name = click.argument("name")
@@ -23,11 +27,11 @@ def runs(context: click.Context, as_json: bool) -> None:
     """List training runs; show, follow and control one."""
     if context.invoked_subcommand:
         return
-    found = api.list_runs()
+    found = list_runs()
     if as_json:
         click.echo(json.dumps([_plain(run) for run in found], indent=2))
     elif not found:
-        click.echo(f"No runs yet in {api.runs_dir()}. Start one: python -m cifar_model train --recipe quick")
+        click.echo(f"No runs yet in {runs_dir()}. Start one: python -m cifar_model train --recipe quick")
     else:
         rows = [("NAME", "STATE", "EPOCH", "VALIDATION", "STARTED"), *map(_row, found)]
         widths = [max(len(row[column]) for row in rows) for column in range(5)]
@@ -40,12 +44,12 @@ def runs(context: click.Context, as_json: bool) -> None:
 @_as_json
 def show(name: str, as_json: bool) -> None:
     """Settings, state and results of a run."""
-    run = api.read_run(name)
+    run = read_run(name)
     if as_json:
         return click.echo(json.dumps(_plain(run), indent=2))
     click.echo(f"{run.name}: {run.state}" + (f" ({run.message})" if run.message else ""))
     if run.state == "queued":
-        click.echo(f"waits for: {', '.join(other.name for other in api.ahead_of(name)) or 'its turn'}")
+        click.echo(f"waits for: {', '.join(other.name for other in ahead_of(name)) or 'its turn'}")
     click.echo(f"directory: {run.path}")
     click.echo(f"command:   {run.command}")
     click.echo("settings:  " + ", ".join(f"{key} {value}" for key, value in run.settings.items()))
@@ -62,7 +66,7 @@ def follow(name: str, as_json: bool) -> None:
     """Print a run's progress as it happens, until it ends (Ctrl-C leaves it running)."""
     terminal, open_line, state = sys.stdout.isatty() and not as_json, False, "?"
     try:
-        for kind, item in api.follow(name):
+        for kind, item in runs_follow.follow(name):
             if as_json:
                 click.echo(json.dumps({"kind": kind, **item}))
             elif kind == "progress" and terminal:
@@ -95,9 +99,9 @@ def pause(name: str, as_json: bool) -> None:
 @_as_json
 def resume(name: str, queue: bool, as_json: bool) -> None:
     """Go on with a paused, stopped or interrupted run."""
-    if api.read_run(name).is_live:
+    if read_run(name).is_live:
         return _ask(name, "resume", as_json)
-    api.resume_run(name, queue=queue)
+    start.resume_run(name, queue=queue)
     _said(name, "resume", True, f"{name} goes on from its last finished epoch.", as_json)
 
 
@@ -124,7 +128,7 @@ def set_lr(name: str, rate: float, as_json: bool) -> None:
 @_as_json
 def rename(name: str, new: str, as_json: bool) -> None:
     """Give a run that isn't training another name."""
-    api.rename(name, new)
+    change.rename(name, new)
     _said(new, "rename", True, f"{name} is now {new}.", as_json)
 
 
@@ -134,15 +138,15 @@ def rename(name: str, new: str, as_json: bool) -> None:
 @_as_json
 def delete(name: str, yes: bool, as_json: bool) -> None:
     """Delete a run that isn't training, with its models, for good."""
-    run = api.read_run(name)
+    run = read_run(name)
     if not yes:
         click.confirm(f"Delete {run.path} for good?", abort=True)
-    api.delete(name)
+    change.delete(name)
     _said(name, "delete", True, f"{name} is deleted.", as_json)
 
 
 def _ask(name: str, action: str, as_json: bool, value: float | None = None) -> None:
-    taken = api.request(name, action, value, wait=3)
+    taken = request(name, action, value, wait=3)
     state = "done" if taken else "asked; it will be taken up after the step under way"
     _said(name, action, taken, f"{action} {name}: {state}.", as_json)
 
@@ -151,7 +155,7 @@ def _said(name: str, action: str, done: bool, sentence: str, as_json: bool) -> N
     click.echo(json.dumps({"run": name, "action": action, "done": done}) if as_json else sentence)
 
 
-def _plain(run: api.RunInfo) -> dict[str, Any]:
+def _plain(run: RunInfo) -> dict[str, Any]:
     return {
         "name": run.name,
         "path": str(run.path),
@@ -166,7 +170,7 @@ def _plain(run: api.RunInfo) -> dict[str, Any]:
     }
 
 
-def _row(run: api.RunInfo) -> tuple[str, ...]:
+def _row(run: RunInfo) -> tuple[str, ...]:
     epochs = run.settings.get("epochs", "?")
     history = run.history
     best = f"{history['val_accuracy'].max():.1%}" if len(history) else ""

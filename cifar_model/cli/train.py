@@ -7,11 +7,17 @@ from pathlib import Path
 
 import click
 
-from cifar_model import runs
-from cifar_model.dataset import MINI, describe_mini, find_source
+from cifar_model.data.distilled import describe_mini
+from cifar_model.data.find import find_source
+from cifar_model.data.sources import MINI
 from cifar_model.errors import RunError, SettingsError
-from cifar_model.models import read_json
-from cifar_model.recipes import LIMITS, NETWORKS, OPTIMIZERS, PRECISIONS, RECIPES, Settings
+from cifar_model.networks.choices import NETWORKS, OPTIMIZERS, RECIPES
+from cifar_model.runs.names import check_name, new_name
+from cifar_model.runs.read import ahead_of, max_runs, read_run
+from cifar_model.runs.start import check_capacity
+from cifar_model.storage import read_json, runs_dir
+from cifar_model.training.settings import LIMITS, PRECISIONS, Settings
+from cifar_model.training.train import train as train_run
 
 LINE_SECONDS = 5.0  # between two progress lines where the output is not a terminal
 
@@ -88,16 +94,14 @@ def train(name, resume, queue, **options):
             settings = Settings(**given, data=MINI)
             click.echo("CIFAR-10 is not on this machine: learning from the distilled pictures instead.")
             click.echo("All of CIFAR-10 is one command away: python -m cifar_model data --download\n")
-        name = runs.check_name(name) if name else runs.new_name(settings)
+        name = check_name(name) if name else new_name(settings)
         path = _unused(name)
         command = shlex.join(["python", "-m", "cifar_model", "train", *settings.to_argv(), "--run", name])
-    runs.check_capacity(queue, apart_from=name)
-
-    from cifar_model.training import train as train_run
+    check_capacity(queue, apart_from=name)
 
     def ahead() -> list[str]:
-        names = [run.name for run in runs.ahead_of(name)]
-        return names if len(names) >= runs.max_runs() else []
+        names = [run.name for run in ahead_of(name)]
+        return names if len(names) >= max_runs() else []
 
     if settings.data == MINI:
         click.echo(describe_mini(settings.network))
@@ -130,14 +134,14 @@ def _outcome(card: dict) -> str:
 
 def _unused(name: str) -> Path:
     # A run started by the app has its directory already, with nothing but the launcher's notes in it.
-    path = runs.runs_dir() / name
+    path = runs_dir() / name
     if (path / "settings.json").exists():
         raise RunError(f"A run named {name!r} exists already. Choose another --run, or go on with --resume {name}.")
     return path
 
 
 def _resumable(name: str) -> Path:
-    run = runs.read_run(name)
+    run = read_run(name)
     if run.state == "finished":
         raise RunError(f"The run {name!r} is finished: there is nothing to resume. Start a new one with --run.")
     return run.path
@@ -152,7 +156,7 @@ class _Display:
 
     def __enter__(self):
         if sys.stdout.isatty():
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # slow to import
 
             self.bar = Progress(
                 TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),

@@ -13,11 +13,14 @@ from pathlib import Path
 import click
 import numpy as np
 
-from cifar_model import runs
 from cifar_model.classes import CLASS_NAMES
-from cifar_model.images import decode_image, fit_image
-from cifar_model.models import assets_dir
-from cifar_model.recipes import Settings
+from cifar_model.pictures.decode import decode_image
+from cifar_model.pictures.fit import fit_image
+from cifar_model.runs import start
+from cifar_model.runs.change import request
+from cifar_model.runs.read import read_run
+from cifar_model.storage import assets_dir
+from cifar_model.training.settings import Settings
 from tests.browser.conftest import BROWSER_ARGS, BROWSERS, start_server
 from tests.helpers import write_parquet
 
@@ -59,8 +62,8 @@ def main(folder):
         browser = playwright.chromium.launch(executable_path=executable, headless=True, args=BROWSER_ARGS)
         try:
             settings = Settings(network="seed-cnn", recipe="quick", epochs=60, data=str(data))
-            name = runs.start_run(settings, "photographs")
-            while len(runs.read_run(name).history) < 8:
+            name = start.start_run(settings, "photographs")
+            while len(read_run(name).history) < 8:
                 time.sleep(0.5)
             for theme in ("light", "dark"):
                 for size, viewport in (("", DESKTOP), ("-phone", PHONE)):
@@ -73,7 +76,7 @@ def main(folder):
                         page.screenshot(path=folder / f"{page_name}-{theme}{size}.png")
                         page.close()
                     context.close()
-            runs.request(name, "stop", wait=60)
+            request(name, "stop", wait=60)
         finally:
             browser.close()
             server.stop()

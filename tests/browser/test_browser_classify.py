@@ -9,10 +9,11 @@ import numpy as np
 import psutil
 import pytest
 
+from cifar_model.app.shared.page import percent
 from cifar_model.classes import CLASS_NAMES
-from cifar_model.images import decode_image, fit_image
-from cifar_model.models import assets_dir
-from cifar_model.ui.components import percent
+from cifar_model.pictures.decode import decode_image
+from cifar_model.pictures.fit import fit_image
+from cifar_model.storage import assets_dir
 
 SAMPLES = assets_dir() / "samples"
 BROKEN = b"\xff\xd8\xff\xe0 no picture after all"
@@ -146,7 +147,7 @@ def test_two_models_answer_side_by_side(page, server, untrained, answers):
 def test_answers_go_on_after_the_answering_process_died(opened, server, answers):
     def workers():
         below = psutil.Process(server.process.pid).children(recursive=True)  # it may be make that started the app
-        return [c for c in below if "cifar_model.ui.jobs" in c.cmdline()]
+        return [c for c in below if "cifar_model.app.workers.jobs" in c.cmdline()]
 
     before = {worker.pid for worker in workers()}
     assert len(before) == 2

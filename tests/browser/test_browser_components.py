@@ -3,10 +3,10 @@
 from base64 import b64encode
 from pathlib import Path
 
-import cifar_model.ui
-from cifar_model.ui.components import CLASSES
+import cifar_model.app.browser
+from cifar_model.app.shared.lens import CLASSES
 
-FRONTEND = Path(cifar_model.ui.__file__).parent / "frontend"
+BROWSER = Path(cifar_model.app.browser.__file__).parent
 DELIVER = """async ({ module, states }) => {
     const parent = document.createElement("div");
     parent.innerHTML = '<div class="root"></div>';
@@ -17,7 +17,7 @@ DELIVER = """async ({ module, states }) => {
 
 
 def test_a_state_that_comes_late_does_not_replace_a_newer_one(page):
-    code = (FRONTEND / "base.js").read_text("utf-8") + (FRONTEND / "bars.js").read_text("utf-8")
+    code = (BROWSER / "base" / "base.js").read_text("utf-8") + (BROWSER / "bars" / "bars.js").read_text("utf-8")
     module = "data:text/javascript;base64," + b64encode(code.encode()).decode()
 
     def state(changed, best):

@@ -15,8 +15,9 @@ import psutil
 import pytest
 
 from cifar_model.classes import CLASS_NAMES
-from cifar_model.dataset import mini_source
-from cifar_model.models import assets_dir, read_history
+from cifar_model.data.distilled import mini_source
+from cifar_model.models.history import read_history
+from cifar_model.storage import assets_dir
 
 PATIENCE = 300_000  # ms, for a machine that does other things too
 # From the click to the first point; set where nothing else runs.

@@ -7,8 +7,13 @@ import numpy as np
 import pytest
 from helpers import write_model
 
-from cifar_model import dataset, models
 from cifar_model.classes import CLASS_NAMES
+from cifar_model.data.cache import load_cifar10
+from cifar_model.models.answers import read_answers
+from cifar_model.models.card import load_card
+from cifar_model.models.folder import find_model
+from cifar_model.models.layout import MODEL_FILE
+from cifar_model.storage import assets_dir
 
 MODEL = "made-up"
 
@@ -17,10 +22,10 @@ MODEL = "made-up"
 def server(launch_server, tiny_cifar10, tmp_path_factory):
     """An app of this module's own, with the generated pictures as its data."""
     folder = tmp_path_factory.mktemp("models-app")
-    _, (_, labels) = dataset.load_cifar10(tiny_cifar10)
+    _, (_, labels) = load_cifar10(tiny_cifar10)
     for seed, name in enumerate((MODEL, "another")):
         write_model(folder / "runs" / name, np.asarray(labels), seed=seed)
-        shutil.copy(models.assets_dir() / "models" / "seed-cnn" / models.MODEL_FILE, folder / "runs" / name)
+        shutil.copy(assets_dir() / "models" / "seed-cnn" / MODEL_FILE, folder / "runs" / name)
     app = launch_server(folder, CIFAR10_DIR=str(tiny_cifar10))
     yield app
     app.stop()
@@ -28,7 +33,7 @@ def server(launch_server, tiny_cifar10, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def answers(server):
-    return models.read_answers(server.runs / MODEL)
+    return read_answers(server.runs / MODEL)
 
 
 @pytest.fixture
@@ -50,7 +55,7 @@ def cell(page, truth: int, answer: int):
 def test_scores_of_the_bundled_models_are_there(page, server, wait_idle):
     page.goto(f"{server.url}/models?model=lab-net")
     metric = page.get_by_test_id("stMetric").filter(has_text="Right answers")
-    accuracy = models.load_card(models.find_model("lab-net"))["scores"]["test_accuracy"]
+    accuracy = load_card(find_model("lab-net"))["scores"]["test_accuracy"]
     metric.get_by_text(f"{100 * accuracy:.1f} %").wait_for(timeout=60_000)
     page.get_by_role("heading", name="Inside the network").wait_for()
     wait_idle(page, 120_000)
@@ -108,7 +113,7 @@ def test_two_models_and_the_pictures_on_which_they_disagree(page, server, answer
     page.goto(f"{server.url}/models?model={MODEL},another")
     pictures = page.get_by_role("group", name="Pictures on which they disagree").locator("img")
     pictures.first.wait_for(timeout=60_000)
-    other = models.read_answers(server.runs / "another").probabilities.argmax(1)
+    other = read_answers(server.runs / "another").probabilities.argmax(1)
     only_first = (answers.probabilities.argmax(1) == answers.labels) & (other != answers.labels)
     assert pictures.count() == min(18, only_first.sum())
 

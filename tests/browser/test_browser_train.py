@@ -8,8 +8,9 @@ import statistics
 import psutil
 import pytest
 
-from cifar_model.models import find_model, read_history
-from cifar_model.runs import read_progress
+from cifar_model.models.folder import find_model
+from cifar_model.models.history import read_history
+from cifar_model.runs.read import read_progress
 
 PATIENCE = 400_000  # ms, for a machine that does other things too
 

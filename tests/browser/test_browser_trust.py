@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from cifar_model.classes import CLASS_NAMES
-from cifar_model.conformal import answer_sets, describe_set
-from cifar_model.models import CARD_FILE, assets_dir
+from cifar_model.models.layout import CARD_FILE
+from cifar_model.storage import assets_dir
+from cifar_model.trust.answer_sets import answer_sets, describe_set
 
 LAB_NET = assets_dir() / "models" / "lab-net"
 SETS = {

@@ -1,0 +1,201 @@
+"""Answers: a trained network asked about pictures in memory or about files."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cifar_model.answering.evidence import Explainer
+from cifar_model.classes import IMAGE_SIZE
+from cifar_model.errors import ModelError, SettingsError
+from cifar_model.models.card import load_card
+from cifar_model.models.folder import find_model
+from cifar_model.models.layout import SCOPE_FILE
+from cifar_model.models.network import load_network
+from cifar_model.networks.backend import import_keras
+from cifar_model.networks.views import with_features
+from cifar_model.trust.answer_sets import answer_sets
+from cifar_model.trust.calibration import calibrate
+from cifar_model.trust.scope import Scope
+
+DEFAULT_MODEL = "lab-net"
+BATCH_SIZE = 128  # beyond it nothing gets faster
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What `Classifier.examine` finds out about n pictures.
+
+    Attributes
+    ----------
+    probabilities : float32 (n, 10), as `Classifier.predict` answers them
+    raw : float32 (n, 10), the network's own softmax
+    sets : bool (n, 10), the classes that can't be ruled out at the level asked for; None where the card has no sets
+    scope : float32 (n,), higher = more like the ten classes; None where the model has no such score
+    in_scope : bool (n,), whether `scope` reaches its threshold; None with `scope`
+    """
+
+    probabilities: np.ndarray
+    raw: np.ndarray
+    sets: np.ndarray | None = None
+    scope: np.ndarray | None = None
+    in_scope: np.ndarray | None = None
+
+
+class Classifier:
+    """A network with its card, ready to answer.
+
+    Parameters
+    ----------
+    model : name of a bundled model or a run, `RUN@3` for its epoch 3, or the path of a model directory
+    calibrated : apply the calibration in the model's card (`calibration.calibrate`), so that of the answers given with
+        80 % about 80 % are right; False shows the network's own softmax
+
+    Attributes
+    ----------
+    name : str; path : Path; card : dict, empty for a network without one; network : keras.Model as it was saved;
+        calibration, sets : the card's parts that apply, {} where none does; scope : `scope.Scope` or None
+
+    Raises
+    ------
+    ModelError
+        No such model, or one that can't be loaded.
+    """
+
+    def __init__(self, model: str | os.PathLike = DEFAULT_MODEL, *, calibrated: bool = True):
+        self.path = find_model(model)
+        self.name = self.path.resolve().name if self.path == Path(model) else os.fspath(model)
+        try:
+            self.card = load_card(self.path)
+        except ModelError:  # a run under way has a network before it has a card
+            self.card = {}
+        # An epoch's file shares the card of its run, where all that was fitted belongs to another network.
+        fitted = self.card if self.path.is_dir() else {}
+        self._fitted: dict = fitted.get("calibration", {})
+        self.calibration = self._fitted if calibrated else {}
+        self.sets: dict = fitted.get("sets", {})
+        self.scope = None
+        if self.path.is_dir() and (self.path / SCOPE_FILE).is_file():
+            self.scope = Scope.load(self.path / SCOPE_FILE)
+        keras = import_keras()
+        self.network = network = load_network(self.path)
+        try:
+            network = with_features(network)
+            self.has_features = True
+        except ModelError:  # somebody's own network, without a dense layer at its end
+            self.has_features = False
+        self._answer = _compile(keras, network)
+        self._explainer = None  # made when first asked for
+
+    def predict(self, images: np.ndarray, *, batch_size: int = BATCH_SIZE) -> np.ndarray:
+        """What the network believes about each picture.
+
+        Parameters
+        ----------
+        images : uint8 array (n, 32, 32, 3), RGB, 0–255; n may be 0
+        batch_size : pictures at a time; bounds the memory, and changes answers by rounding alone (below 1e-5)
+
+        Returns
+        -------
+        float32 array (n, 10): probabilities in the order of CLASS_NAMES; each row sums to 1
+
+        Raises
+        ------
+        SettingsError
+            Pixels of another type or shape, or a batch size below 1.
+        ModelError
+            The network answers numbers that are not finite.
+        """
+        raw, _ = self._ask(images, batch_size)
+        return calibrate(raw, self.calibration)
+
+    def features(self, images: np.ndarray, *, batch_size: int = BATCH_SIZE) -> np.ndarray:
+        """What the network's last layer decides upon: float32 (n, d), see `views.with_features`.
+
+        Takes and raises what `predict` does, and ModelError where the network has no dense layer at its end.
+        """
+        if not self.has_features:
+            raise ModelError(f"The model {self.name} has no dense layer at its end, so it has no features.")
+        return self._ask(images, batch_size)[1]
+
+    def examine(self, images: np.ndarray, *, level: int = 95, batch_size: int = BATCH_SIZE) -> Examination:
+        """All that can be said about each picture, in one pass of the network.
+
+        Parameters
+        ----------
+        images, batch_size : as for `predict`
+        level : 90, 95 or 99; the share of pictures whose set shall hold the truth (see `conformal`)
+
+        Raises
+        ------
+        SettingsError, ModelError
+            As `predict`; SettingsError also on another level.
+        """
+        raw, features = self._ask(images, batch_size)
+        sets = scope = in_scope = None
+        if self.sets:
+            # Fitted after calibration, so computed after it, whichever probabilities are shown.
+            sets = answer_sets(calibrate(raw, self._fitted), self.sets, level)
+        if self.scope is not None:
+            scope = self.scope.score(features, raw)
+            in_scope = scope >= self.scope.threshold
+        return Examination(calibrate(raw, self.calibration), raw, sets, scope, in_scope)
+
+    def _ask(self, images: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """The network's own softmax float32 (n, 10), and features float32 (n, d) where it has them."""
+        images = np.asarray(images)
+        if images.dtype != np.uint8 or images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE, 3):
+            hint = " For one picture, give picture[None]." if images.ndim == 3 else ""
+            raise SettingsError(
+                "Pictures are a uint8 array of shape (n, 32, 32, 3), RGB, 0 to 255. "
+                f"Received: {images.dtype} {images.shape}.{hint}"
+            )
+        if batch_size < 1:
+            raise SettingsError(f"A batch holds at least 1 picture. Received: batch_size={batch_size}.")
+        n = len(images)
+        if not n:  # a blank one tells the shapes: TensorFlow fails on an empty batch
+            images = np.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+        parts = [self._answer(images[start : start + batch_size]) for start in range(0, len(images), batch_size)]
+        probabilities, *features = (np.concatenate(outputs)[:n] for outputs in zip(*parts, strict=True))
+        if not np.isfinite(probabilities).all():
+            raise ModelError(
+                f"The model {self.name} answers numbers that are not finite: its training diverged. "
+                "Choose another model, or train it again with a lower learning rate."
+            )
+        return probabilities, features[0] if features else None
+
+    def explain(self, images: np.ndarray, classes: np.ndarray, *, method: str | None = None) -> np.ndarray:
+        """Where in each picture the evidence for a class lies: float32 (n, 32, 32), 0–1; see `evidence.Explainer`."""
+        if self._explainer is None:
+            self._explainer = Explainer(self.network)
+        return self._explainer.explain(images, classes, method=method)
+
+    def warm_up(self) -> None:
+        """Answer one blank picture, so that the first real one need not wait for memory and kernels."""
+        self.predict(np.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8))
+
+
+def _compile(keras, network) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """uint8 (n, 32, 32, 3) → the network's outputs, traced once for all n: `model.predict` costs 77 ms a call."""
+
+    def as_list(outputs) -> list[np.ndarray]:
+        return [np.asarray(output) for output in (outputs if isinstance(outputs, list | tuple) else [outputs])]
+
+    if keras.backend.backend() != "tensorflow":
+
+        def answer(pixels: np.ndarray) -> list[np.ndarray]:
+            # JAX compiles for each batch size: powers of two keep those few.
+            padding = (1 << (len(pixels) - 1).bit_length()) - len(pixels)
+            padded = np.pad(pixels, ((0, padding), (0, 0), (0, 0), (0, 0)))
+            return [output[: len(pixels)] for output in as_list(network.predict_on_batch(padded))]
+
+        return answer
+
+    import tensorflow as tf
+
+    spec = tf.TensorSpec((None, IMAGE_SIZE, IMAGE_SIZE, 3), tf.uint8)
+    traced = tf.function(lambda pixels: network(pixels, training=False), input_signature=[spec])
+    graph = traced.get_concrete_function()
+    return lambda pixels: as_list(graph(tf.constant(pixels)))

@@ -1,0 +1,1 @@
+"""The app's parts: the only Streamlit imports, and the worker processes, which have none."""

@@ -1,0 +1,105 @@
+"""The live view of Blend, which follows the slider in the browser."""
+
+import numpy as np
+import streamlit as st
+
+from cifar_model.app.browser.component import component
+from cifar_model.app.shared.blend_state import Blend
+from cifar_model.app.shared.guessing import Game
+from cifar_model.app.shared.lens import CLASSES
+from cifar_model.app.shared.reading import MANY, OUTSIDE, Reading, about_sets, outside, set_in_words
+from cifar_model.app.workers.beliefs import Beliefs
+from cifar_model.classes import CLASS_COLORS, CLASS_NAMES
+from cifar_model.models.folder import ModelInfo
+from cifar_model.pictures.winners import describe_changes, describe_sweep
+
+live_blend = component("live_blend")
+
+STEPS = 101  # frames of a sweep: ratio 0 to 100 %
+COARSE = tuple(range(0, STEPS, 10))  # known first, so that the whole curve is there at once
+OWN_COLORS = {"a": "#93A1FF", "b": "#8A8F98"}  # of pictures that are no sample, on the slider
+
+
+def show_live(
+    blend: Blend,
+    sprite: str,
+    models: list[ModelInfo],
+    sweeps: list[Beliefs],
+    known: list[int],
+    reading: Reading,
+    asked: tuple[Game, bytes] | None,
+) -> None:
+    """The part that lives in the browser. `asked`: the answers stay here until this round's guess has come."""
+    names = {slot: short_name(picture.name) for slot, picture in blend.pictures.items()}
+    complete = len(known) == STEPS
+
+    def moved() -> None:
+        ratio = st.session_state.live_blend.ratio
+        if isinstance(ratio, int) and 0 <= ratio <= 100:
+            blend.ratio = ratio
+
+    def guessed() -> None:
+        guess = st.session_state.live_blend.guess
+        if asked and isinstance(guess, dict) and guess.get("class") in CLASS_NAMES:
+            ratio = guess.get("ratio")
+            if isinstance(ratio, int) and 0 <= ratio <= 100:
+                blend.ratio = ratio
+                playing, key = asked
+                playing.commit(key, guess["class"], ratio)
+
+    def about(model: ModelInfo, sweep: Beliefs) -> dict:
+        if asked:
+            return {"title": model.title}
+        # The two sentences of describe_sweep: the changes, which hold for all ratios, then the gap at one.
+        beliefs, members = sweep.shown(reading.raw), sweep.members(reading.level)
+        changes = describe_changes(beliefs) if complete else "Computing the curve …"
+        gaps = []
+        if complete:
+            for step in range(STEPS):
+                said = describe_sweep(beliefs, step / 100, names["a"], names["b"])
+                gaps.append(said.removeprefix(changes).strip())
+        sets, said = [], []
+        if members is not None:
+            sets = [np.flatnonzero(row).tolist() for row in members]
+            said = [set_in_words(row, reading.level, at_most=MANY) for row in members]
+        return {
+            "title": model.title,
+            "known": known,
+            "probabilities": np.round(beliefs.astype(float), 5).tolist(),
+            "sets": sets,
+            "said": said,
+            "outside": [] if sweep.in_scope is None else outside(sweep).tolist(),
+            "strange": OUTSIDE,
+            "changes": changes,
+            "gaps": gaps,
+            "description": f"What {model.title} believes from 0 to 100 % {names['a']}. {changes}",
+        }
+
+    def slot(which: str) -> dict:
+        sample = blend.is_sample(which)
+        return {"name": names[which], "color": CLASS_COLORS[names[which]] if sample else OWN_COLORS[which]}
+
+    live_blend(
+        key="live_blend",
+        data={
+            "sprite": sprite,
+            "ratio": blend.ratio,
+            "version": blend.version,
+            "a": slot("a"),
+            "b": slot("b"),
+            "classes": CLASSES,
+            "level": reading.level,
+            "question": "Which class will win?" if asked else "",
+            "models": [about(model, sweep) for model, sweep in zip(models, sweeps, strict=True)],
+        },
+        on_ratio_change=moved,
+        on_guess_change=guessed,
+    )
+    if any(sweep.sets is not None for sweep in sweeps) and not asked:
+        st.caption(about_sets(reading.level) + " The strip below each curve shows it along the way.")
+    if any(sweep.in_scope is not None for sweep in sweeps) and not asked:
+        st.caption("Grey parts of a curve: there the mix looks like none of the ten classes.")
+
+
+def short_name(name: str) -> str:
+    return name if len(name) <= 24 else name[:11] + "…" + name[-12:]

@@ -1,0 +1,106 @@
+"""What a visit knows about its pictures on Classify: read, answered, put into a table."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+import numpy as np
+
+from cifar_model.app.shared import resources
+from cifar_model.app.workers.beliefs import Beliefs
+from cifar_model.app.workers.prepare import Picture
+from cifar_model.errors import LabError
+from cifar_model.models.folder import ModelInfo
+
+CENTRE = 0.5
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A picture that is to be answered, however it came."""
+
+    id: str
+    name: str
+    read: Callable[[], bytes | None]  # None for a sample, which is at hand already
+
+    @property
+    def truth(self) -> str | None:
+        """What a sample shows; of other pictures nobody but the visitor knows."""
+        return self.name if self.id.startswith("sample-") else None
+
+
+class Answers:
+    """What this visitor's pictures came to: kept in the session, so that only what is new is worked on."""
+
+    def __init__(self) -> None:
+        self.pictures: dict[tuple, Picture | str] = {}  # (entry, position) → the picture, or why it is none
+        self.beliefs: dict[tuple, Beliefs] = {}  # (entry, position, model, its version) → of one picture
+        self.positions: dict[str, float] = {}
+
+    def key(self, entry: Entry) -> tuple:
+        return entry.id, self.positions.get(entry.id, CENTRE)
+
+    def picture(self, entry: Entry) -> Picture | str | None:
+        """The picture, a message why it can't be read, or None as long as nobody has looked."""
+        return self.pictures.get(self.key(entry))
+
+    def belief(self, entry: Entry, model: ModelInfo) -> Beliefs | None:
+        """What a model makes of one picture: arrays without their first axis."""
+        return self.beliefs.get((*self.key(entry), model.path, resources.version(model.path)))
+
+    def forget_all_but(self, entries: list[Entry]) -> None:
+        """Drop what belongs to pictures that the visitor has taken away."""
+        here = {entry.id for entry in entries}
+        for kept in (self.pictures, self.beliefs):
+            for key in [key for key in kept if key[0] not in here and not key[0].startswith("sample-")]:
+                del kept[key]
+
+    def missing(self, entries: list[Entry], models: list[ModelInfo]) -> list[Entry]:
+        def incomplete(entry: Entry) -> bool:
+            picture = self.picture(entry)
+            return picture is None or (
+                isinstance(picture, Picture) and any(self.belief(entry, model) is None for model in models)
+            )
+
+        return [entry for entry in entries if incomplete(entry)]
+
+    def decode(self, entries: list[Entry]) -> None:
+        """Read pictures that nobody has looked at yet."""
+        self.collect(self.start(entries))
+
+    def start(self, entries: list[Entry]) -> dict[tuple, Future]:
+        """Have pictures read that nobody has looked at yet; `collect` takes the results."""
+        jobs = {}
+        for entry in entries:
+            if self.picture(entry) is not None:
+                continue
+            if entry.id.startswith("sample-") and entry.id not in self.positions:
+                self.pictures[self.key(entry)] = resources.samples()[entry.name]
+                continue
+            source = entry.read() or resources.sample_path(entry.name)
+            position = self.positions.get(entry.id, CENTRE)
+            job = resources.drawing().submit("prepare", source, entry.name, (position, position))
+            jobs[self.key(entry)] = job
+        return jobs
+
+    def collect(self, jobs: dict[tuple, Future]) -> None:
+        """Keep what `start` has had read."""
+        for key, job in jobs.items():
+            try:
+                self.pictures[key] = job.result(60)
+            except LabError as error:
+                self.pictures[key] = str(error)
+
+    def ask(self, entries: list[Entry], models: list[ModelInfo]) -> None:
+        """Answer pictures that have been read."""
+        for model in models:
+            asked = [
+                entry
+                for entry in entries
+                if isinstance(self.picture(entry), Picture) and self.belief(entry, model) is None
+            ]
+            if asked:
+                pixels = np.stack([self.picture(entry).pixels for entry in asked])
+                beliefs = resources.ask(model.path, pixels)
+                for i, entry in enumerate(asked):
+                    self.beliefs[*self.key(entry), model.path, resources.version(model.path)] = beliefs[i]

@@ -1,0 +1,132 @@
+"""The test pictures behind a number: awaited, in a gallery, one opened."""
+
+import numpy as np
+import streamlit as st
+
+from cifar_model.app.models.inside import follow
+from cifar_model.app.models.link import OPENED
+from cifar_model.app.models.words import plain_text
+from cifar_model.app.shared import gallery as shared_gallery
+from cifar_model.app.shared import resources
+from cifar_model.app.shared.blend_state import use_in_blend
+from cifar_model.app.shared.lens import bars
+from cifar_model.app.shared.page import percent
+from cifar_model.app.workers.prepare import Picture
+from cifar_model.classes import CLASS_NAMES
+from cifar_model.data.sources import THREE_WAYS
+from cifar_model.errors import DatasetError
+from cifar_model.pictures.encode import data_url, encode_png
+from cifar_model.trust.report import Report
+
+TILE = "5.9rem"
+
+
+def await_pictures() -> None:
+    """Draw the page again once the test pictures have been read."""
+    try:
+        waiting = resources.test_split() is None
+    except DatasetError:
+        return
+    if waiting:
+        st.info("The test pictures are being read for the first time; they appear here by themselves.",
+                icon=":material/hourglass_top:")  # fmt: skip
+        st.fragment(_watch, run_every=1.0)()
+
+
+def _watch() -> None:
+    try:
+        waiting = resources.test_split() is None
+    except DatasetError:
+        waiting = False
+    if not waiting:
+        st.rerun()
+
+
+def test_pictures(*reports: Report, quiet: bool = False) -> np.ndarray | None:
+    """The test pictures that these models were scored on, or None, having said why (in few words if `quiet`)."""
+    if any(report.answers is None for report in reports):
+        return None
+    try:
+        split = resources.test_split()
+    except DatasetError as error:
+        reason = str(error).removesuffix(THREE_WAYS).strip()
+        if quiet:
+            st.caption(f"The pictures can't be shown: {plain_text(reason)}")
+        else:
+            st.info(
+                f"The pictures of this cell can't be shown. {plain_text(reason)}", icon=":material/image_not_supported:"
+            )
+            with st.expander("How to get the pictures of CIFAR-10", icon=":material/download:"):
+                st.markdown("In a terminal, or with the button on the Train page; then open this page again.")
+                st.code(THREE_WAYS, "text", wrap_lines=True)
+        return None
+    if split is None:
+        st.caption("The test pictures are being read …")
+        return None
+    if not all(np.array_equal(split[1], report.answers.labels) for report in reports):
+        st.info(
+            f"The test pictures here ({len(split[1]):,}) are not those that this model was scored on "
+            f"({len(reports[0].answers.labels):,}), or lie in another order, so they can't be shown beside its "
+            f"answers. `python -m cifar_model assess {reports[0].name}` scores it on these.",
+            icon=":material/image_not_supported:",
+        )
+        return None
+    return split[0]
+
+
+def test_gallery(
+    numbers: np.ndarray, pictures: np.ndarray, tell, *, key: str, label: str, reports: list[Report], a_page: int = 18
+) -> None:
+    """Test pictures, some at a time; a click opens one. `tell`: number → title, note, colour of its tile."""
+    pages = -(-len(numbers) // a_page)
+    page = st.pagination(pages, key=f"{key}_page", max_visible_pages=5) if pages > 1 else 1
+    page = min(page, pages)
+    shown = numbers[(page - 1) * a_page : page * a_page]
+
+    def tile(number: int) -> dict:
+        title, note, color = tell(number)
+        return {
+            "id": str(number), "src": data_url(pictures[number]), "alt": f"Test picture {number}: {note}, {title}",
+            "title": title, "note": note, "color": color, "exact": True, "whole": False, "failed": False,
+        }  # fmt: skip
+
+    def pick(identity: str) -> None:
+        st.session_state[OPENED] = key, int(identity)
+
+    tiles = [tile(int(number)) for number in shown]
+    shared_gallery.gallery(tiles, label=label, key=key, selected=None, on_pick=pick, size=TILE)
+    gallery, number = st.session_state.get(OPENED, (None, 0))
+    if gallery == key and number in shown:
+        _open_picture(number, pictures, reports)
+
+
+def _close() -> None:
+    st.session_state.pop(OPENED, None)
+
+
+@st.dialog("A test picture", on_dismiss=_close, width="medium")
+def _open_picture(number: int, pictures: np.ndarray, reports: list[Report]) -> None:
+    """One test picture, large, with all that was answered, and where to take it."""
+    pixels = np.asarray(pictures[number])
+    truth = CLASS_NAMES[reports[0].answers.labels[number]]
+    left, right = st.columns([1, 1.4], gap="medium")
+    with left:
+        st.image(encode_png(pixels, scale=8), width=256, alt=f"Test picture {number}: {truth}")
+        st.markdown(f"Labelled **{truth}**  \n:small[test picture {number}, 32 × 32 pixels]")
+    with right:
+        for report in reports:
+            belief = report.probabilities[number]
+            best = CLASS_NAMES[int(belief.argmax())]
+            st.markdown(f":small[{plain_text(report.name)}]  \n**{best} · {percent(float(belief.max()))}**")
+            bars(belief, label=f"Probabilities by {report.name}", key=f"models_bars_{report.name}")
+    with st.container(horizontal=True):
+        ways = {"a": "as the first picture", "b": "as the second picture"}
+        slot = st.menu_button("Use in Blend", list(ways), format_func=ways.get, icon=":material/gradient:")
+        if slot:
+            _close()
+            url = data_url(pixels, scale=8)
+            use_in_blend(slot, Picture(f"{truth}, test {number}", 32, 32, url, url, pixels))
+        if st.button("Follow it through the network", icon=":material/layers:"):
+            _close()
+            follow(f"{truth}, test picture {number}", pixels)
+            st.rerun()

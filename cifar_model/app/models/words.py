@@ -1,0 +1,43 @@
+"""What several sections of Models say alike."""
+
+import re
+
+import streamlit as st
+
+from cifar_model.trust.report import Report
+
+
+def show_metric(label: str, value: str | None, below: str | None, explained: str) -> None:
+    st.metric(
+        label, value or "–", below if value else None, delta_color="off", delta_arrow="off", help=explained, border=True
+    )
+
+
+def show_missing(report: Report, what: str) -> None:
+    """Say that something isn't known of this model, and how to get it."""
+    name = plain_text(report.name)
+    if report.is_epoch:
+        run = report.name.partition("@")[0]
+        how = f"It is measured for a run's best epoch alone: choose **{plain_text(run)}** above."
+    elif any("card.json" in problem for problem in report.problems) or not report.card:
+        how = f"{name} has no card that can be read. A card is written when a training ends."
+    elif report.is_distilled:
+        how = (
+            f"{name} learned from the distilled pictures that ship with this project; what it does with real "
+            "photographs was not measured. Train with CIFAR-10 for that."
+        )
+    else:
+        how = f"{name} was trained before this was measured, or its training has not ended. With CIFAR-10 at hand: "
+        how += f"`python -m cifar_model assess {report.name}`"
+    st.info(f"{what} isn't known. {how}", icon=":material/info:")
+
+
+def get_command(card: dict, *keys: str):
+    for key in keys:
+        card = card.get(key) if isinstance(card, dict) else None
+    return card
+
+
+def plain_text(text: str) -> str:
+    """Text as Markdown shows it: letter by letter."""
+    return re.sub(r"([\\`*_{}\[\]#!|~$:<>&])", r"\\\1", text)

@@ -1,0 +1,108 @@
+"""How far an answer can be trusted: the single answer, the answer set, and "none of my ten"."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from cifar_model.app.shared.lens import SOFTMAX, bars
+from cifar_model.app.shared.page import percent
+from cifar_model.app.workers.beliefs import Beliefs
+from cifar_model.classes import CLASS_NAMES
+from cifar_model.models.folder import ModelInfo
+from cifar_model.trust.answer_sets import LEVELS, describe_set
+
+
+def classes_of(members: np.ndarray | None) -> str | None:
+    """An answer set bool (10,) in a table's cell: the names of its classes, parted by spaces."""
+    return None if members is None else " ".join(CLASS_NAMES[i] for i in np.flatnonzero(members))
+
+
+OUTSIDE = "This does not look like any of the ten classes"
+DEFAULT_LEVEL = 95
+PERCENTAGES = {False: "Calibrated", True: "Raw softmax"}
+MANY = 4  # classes that are still named one by one on the way along a sweep
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a visitor wants answers to be shown, on Classify and Blend alike."""
+
+    level: int = DEFAULT_LEVEL  # of the answer sets, one of LEVELS
+    raw: bool = False
+    predict: bool = False  # guess before the answer is shown
+
+
+def choose_reading(models: list[ModelInfo]) -> Reading:
+    """The row of switches above the answers; what no model can do isn't offered."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", width="content"):
+        level, raw = DEFAULT_LEVEL, False
+        if any(fitted(model, "sets") for model in models):
+            level = st.segmented_control(
+                "Answer set that is right in", LEVELS, format_func=lambda level: f"{level} %", default=DEFAULT_LEVEL,
+                required=True, key="level", persist_state="session", help=about_sets("the level"),
+            )  # fmt: skip
+        if any(fitted(model, "calibration") for model in models):
+            raw = st.segmented_control(
+                "Percentages", list(PERCENTAGES), format_func=PERCENTAGES.get, default=False, required=True,
+                key="raw", persist_state="session",
+                help="Calibrated: of the answers given with 80 % about 80 % are right, as found on "
+                "pictures that the network did not learn from. Raw: the network's own softmax, often too sure or "
+                "not sure enough. Which class is first never changes, nor do answer sets.",
+            )  # fmt: skip
+        predict = st.toggle(
+            "Predict first", key="predict", persist_state="session",
+            help="For teaching: the answer stays hidden until you have committed a guess.",
+        )  # fmt: skip
+    return Reading(level, bool(raw), predict and bool(models))
+
+
+def fitted(model: ModelInfo, part: str) -> bool:
+    """Whether a part of its card ("sets", "calibration") was fitted for this very network; an epoch's file has none."""
+    return model.kind != "epoch" and bool(model.card.get(part))
+
+
+def about_sets(level: int | str) -> str:
+    """What an answer set is, in one line."""
+    share = f"{level} of 100 times" if isinstance(level, int) else "that often"
+    return (
+        f"The answer set names every class that can't be ruled out: over many pictures of the ten classes the truth "
+        f"is among them {share}. One class: it is sure. Several: it is torn. "
+        "None: not sure enough of any."
+    )
+
+
+def outside(belief: Beliefs) -> bool | np.ndarray:
+    """Whether pictures look like none of the ten classes, as far as the model can tell."""
+    return False if belief.in_scope is None else ~belief.in_scope
+
+
+def set_in_words(members: np.ndarray, level: int, *, at_most: int = len(CLASS_NAMES)) -> str:
+    """An answer set bool (10,) as "cat or dog (95 %)"; of more than `at_most` classes only their number."""
+    count = int(members.sum())
+    return describe_set(members, level) if count <= at_most else f"{count} of the ten classes ({level} %)"
+
+
+def show_belief(belief: Beliefs, model: ModelInfo, reading: Reading) -> None:
+    """What one model makes of one picture: its answer, the set, and ten bars, greyed when it is none of the ten."""
+    shown, members, stranger = belief.shown(reading.raw), belief.members(reading.level), bool(outside(belief))
+    best = int(shown.argmax())
+    answer = f"{CLASS_NAMES[best]} · {percent(shown[best])}"
+    with st.container(gap=None):
+        st.caption(model.title)
+        st.subheader(OUTSIDE if stranger else answer, anchor=False)
+        if stranger:
+            st.caption(f"Since it has to choose among its ten, the network says: {answer}.")
+        if members is not None:
+            words = set_in_words(members, reading.level)
+            st.markdown(f":gray[Set: {words}]" if stranger else f"Set: **{words}**")
+    said = ", ".join(f"{CLASS_NAMES[i]} {percent(shown[i])}" for i in np.argsort(-shown)[:3])
+    label = f"Probabilities by {model.title}: {said}" + (f". {OUTSIDE}" if stranger else "")
+    bars(shown, label=label, key=f"bars-{model.name}", muted=stranger)
+
+
+def notes(beliefs: list[Beliefs], reading: Reading) -> None:
+    """One line a matter below the answers: what the bars are, what the sets are."""
+    st.caption(SOFTMAX)
+    if any(belief.sets is not None for belief in beliefs):
+        st.caption(about_sets(reading.level))

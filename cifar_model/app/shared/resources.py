@@ -1,0 +1,318 @@
+"""The app's wiring: every resource that sessions share is made here, once, and is replaced here by a test."""
+
+import contextlib
+import gc
+import hashlib
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+from streamlit.runtime.pages_manager import PagesManager
+
+from cifar_model.app.shared.background import Task
+from cifar_model.app.workers.beliefs import Beliefs
+from cifar_model.app.workers.prepare import Picture
+from cifar_model.app.workers.process import Worker
+from cifar_model.classes import CLASS_NAMES
+from cifar_model.data.find import find_source
+from cifar_model.data.sources import THREE_WAYS, Source
+from cifar_model.errors import DatasetError, LabError
+from cifar_model.models.folder import ModelInfo, list_models
+from cifar_model.models.layout import ANSWERS_FILE, CARD_FILE, MODEL_FILE
+from cifar_model.pictures.ambiguous import Mix, class_pairs, draw_pairs, mid_blends
+from cifar_model.storage import assets_dir
+from cifar_model.trust.report import Report, read_report
+
+# Beside a folder named pages/, Streamlit ignores the navigation of streamlit_app.py until that has run once: whoever
+# opened another page first after a start got the wrong menu. Every page imports this module before it shows anything.
+if PagesManager.uses_pages_directory:
+    PagesManager.uses_pages_directory = False
+    st.rerun()
+
+AT_A_TIME = 16  # pictures a request: another person's single picture waits for no more than these
+KEPT_SWEEPS = 200  # 15 kB each
+SECONDS_TO_LOOK = 2.0
+PAIRS_EACH = 2  # random pairs of test pictures for each two classes
+
+
+@st.cache_resource(show_spinner=False)
+def answering() -> Worker:
+    """The process that holds TensorFlow and the networks, warmed with the first model of the list."""
+    known = list_models()
+    if not known:
+        return Worker()
+    worker = Worker("answer", known[0].path, np.zeros((AT_A_TIME, 32, 32, 3), np.uint8))
+
+    def prepare_explanations() -> None:
+        # The first explanation compiles for some seconds: better now, while the first visitor looks at an answer.
+        with contextlib.suppress(LabError):
+            worker.wait(60)
+            time.sleep(SECONDS_TO_LOOK)
+            worker.submit("explain", known[0].path, np.zeros((32, 32, 3), np.uint8), 0)
+
+    threading.Thread(target=prepare_explanations, daemon=True).start()
+    return worker
+
+
+@st.cache_resource(show_spinner=False)
+def drawing() -> Worker:
+    """The process that decodes, mixes and draws: a hostile picture ends neither the app nor the answers."""
+    return Worker()
+
+
+@st.cache_data(ttl=2, show_spinner=False)
+def models() -> list[ModelInfo]:
+    """All models that can be asked, the default one first; looked up at most every two seconds."""
+    return list_models(epochs=True)
+
+
+def sample_path(name: str) -> Path:
+    """The file of a class's sample photograph."""
+    return assets_dir() / "samples" / f"{name}.webp"
+
+
+@st.cache_resource(show_spinner=False)
+def samples() -> dict[str, Picture]:
+    """The ten sample photographs by class."""
+    jobs = {name: drawing().submit("prepare", sample_path(name), name) for name in CLASS_NAMES}
+    return {name: job.result(30) for name, job in jobs.items()}
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def mix(a: np.ndarray, b: np.ndarray, mode: str) -> tuple[np.ndarray, str]:
+    """The 101 mixes of two pictures, as in `prepare.mix`."""
+    return drawing().call("mix", a, b, mode)
+
+
+def version(model: Path) -> int | None:
+    """Changes whenever a model's file does."""
+    try:
+        return (model / MODEL_FILE if model.is_dir() else model).stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def ask(model: Path, pixels: np.ndarray) -> Beliefs:
+    """What a model believes about uint8 (n ≥ 1, 32, 32, 3), as `beliefs.answer`. Answers are kept a while."""
+    stamp, parts = version(model), range(0, len(pixels), AT_A_TIME)
+    return Beliefs.join([_ask(model, stamp, pixels[i : i + AT_A_TIME]) for i in parts])
+
+
+@st.cache_data(max_entries=1024, show_spinner=False)
+def _ask(model: Path, stamp: int | None, pixels: np.ndarray) -> Beliefs:
+    return answering().call("answer", model, pixels)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def chart(kind: str, *arguments) -> dict:
+    """A chart by its kind, as in `charts.chart`: a Vega-Lite specification for `st.vega_lite_chart`."""
+    return drawing().call("chart", kind, *arguments)
+
+
+def filters(model: Path) -> tuple[str, np.ndarray]:
+    """A network's first filters as pictures, as in `networks.filters`."""
+    return _filters(model, version(model))
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _filters(model: Path, stamp: int | None) -> tuple[str, np.ndarray]:
+    return answering().call("filters", model)
+
+
+def activations(model: Path, pixels: np.ndarray) -> list[tuple]:
+    """What each layer of a network finds in a picture uint8 (32, 32, 3), as in `networks.activations`."""
+    return _activations(model, version(model), pixels)
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _activations(model: Path, stamp: int | None, pixels: np.ndarray) -> list[tuple]:
+    return answering().call("activations", model, pixels)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _report(path: Path, name: str, stamps: tuple) -> Report:
+    return read_report(path, name)
+
+
+def report(model: ModelInfo) -> Report:
+    """A model's card and answers, checked; read again when one of its files changes."""
+
+    def stamp(file: Path) -> int | None:
+        return file.stat().st_mtime_ns if file.is_file() else None
+
+    folder = model.path if model.path.is_dir() else model.path.parent.parent
+    stamps = tuple(stamp(folder / name) for name in (CARD_FILE, ANSWERS_FILE, MODEL_FILE))
+    return _report(model.path, model.name, stamps)
+
+
+@st.cache_resource(show_spinner=False)
+def _reading(source: Source, stamps: tuple) -> Future:
+    worker = Worker()  # of its own: decoding CIFAR-10 may take a minute, and others wait for no more than a picture
+    job = worker.submit("read_test")
+    job.add_done_callback(lambda _: worker.close())
+    return job
+
+
+@st.cache_resource(show_spinner=False)
+def _opened(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    return np.load(folder / "x_test.npy", mmap_mode="r"), np.load(folder / "y_test.npy")
+
+
+def test_split() -> tuple[np.ndarray, np.ndarray] | None:
+    """CIFAR-10's test pictures uint8 (n, 32, 32, 3) and labels int64 (n,), or None while they are being read.
+
+    Raises DatasetError: there is no data, or it is broken.
+    """
+    source = find_source()
+    if source.kind == "mini":  # what the project ships to train on has no test pictures
+        raise DatasetError(f"The pictures of CIFAR-10 are not on this machine.\n{THREE_WAYS}")
+    job = _reading(source, tuple(file.stat().st_mtime_ns for file in source.files if file.is_file()))
+    if not job.done():
+        return None
+    found = job.result()
+    return _opened(found) if isinstance(found, Path) else found
+
+
+@st.cache_resource(show_spinner=False)
+def settle(page: str) -> None:
+    """Once a page and all that it imports is loaded: take it out of the garbage collector's sight.
+
+    Streamlit collects after every script run, and each collection would otherwise walk all modules again.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@st.cache_resource(show_spinner=False)
+def _sweeps() -> OrderedDict[tuple, Beliefs]:
+    """The last complete sweeps of all visitors, by model, its version and the frames."""
+    return OrderedDict()
+
+
+def _sweep_key(model: Path, frames: np.ndarray) -> tuple:
+    return model, version(model), hashlib.blake2b(frames.tobytes(), digest_size=16).digest()
+
+
+def known_sweep(model: Path, frames: np.ndarray) -> Beliefs | None:
+    """The answers to frames uint8 (101, 32, 32, 3), if somebody has asked before."""
+    return _sweeps().get(_sweep_key(model, frames))
+
+
+def compute_sweep(model: Path, frames: np.ndarray) -> Iterator[int]:
+    """Answer all frames, so that `known_sweep` knows; yields how many are done, others' turns in between."""
+    if known_sweep(model, frames) is not None:
+        return
+    parts = []
+    for start in range(0, len(frames), AT_A_TIME):
+        parts.append(answering().call("answer", model, frames[start : start + AT_A_TIME]))
+        yield min(start + AT_A_TIME, len(frames))
+    sweeps = _sweeps()
+    sweeps[_sweep_key(model, frames)] = Beliefs.join(parts)
+    while len(sweeps) > KEPT_SWEEPS:
+        sweeps.popitem(last=False)
+
+
+def explain(model: Path, pixels: np.ndarray, class_index: int) -> bytes | None:
+    """Where in a picture the evidence for a class lies, as in `evidence.explain`."""
+    return _explain(model, version(model), pixels, class_index)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _explain(model: Path, stamp: int | None, pixels: np.ndarray, class_index: int) -> bytes | None:
+    return answering().call("explain", model, pixels, class_index)
+
+
+def nearest(model: Path, pixels: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The training pictures most alike to a picture, as in `evidence.nearest`; `neighbours` must be done."""
+    return _nearest(model, version(model), pixels, k)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _nearest(model: Path, stamp: int | None, pixels: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return answering().call("nearest", model, pixels, k)
+
+
+def neighbours_ready(model: Path) -> bool:
+    """Whether `nearest` answers at once, because somebody has prepared it before."""
+    return answering().call("neighbours_ready", model)
+
+
+def neighbours(model: Path) -> Task | None:
+    """The preparation of `nearest`; None while the data is being read; DatasetError as `test_split`."""
+    return None if test_split() is None else _neighbours(model, version(model))
+
+
+@st.cache_resource(max_entries=12, show_spinner=False)
+def _neighbours(model: Path, stamp: int | None) -> Task:
+    worker = answering()
+
+    def work() -> Generator[tuple[int, int], None, None]:
+        done, total = 0, 1
+        while done < total:
+            done, total = worker.call("prepare_neighbours", model)
+            yield done, total
+
+    return Task(work())
+
+
+@dataclass(frozen=True)
+class Mixes:
+    """Mid-blends of many pairs of pictures and what a model makes of them."""
+
+    pictures: np.ndarray  # uint8 (n, 32, 32, 3)
+    labels: np.ndarray  # int (n,)
+    names: list[str]  # of the pictures
+    mixes: list[Mix]
+    beliefs: Beliefs  # of the mixes
+
+    @property
+    def parents(self) -> np.ndarray:
+        """The classes of each mix's two pictures: int (mixes, 2)."""
+        return self.labels[[(mix.a, mix.b) for mix in self.mixes]]
+
+
+def mid_blends_of(model: Path, source: str) -> Task | None:
+    """Mid-blends of all pairs of the "samples", or of random "test" pictures: a Task whose result is Mixes.
+
+    None while the test pictures are being read; DatasetError as `test_split`.
+    """
+    if source == "test" and test_split() is None:
+        return None
+    return _mid_blends_of(model, version(model), source)
+
+
+def try_mid_blends_again(model: Path, source: str) -> None:
+    """Forget a Task that failed."""
+    _mid_blends_of.clear(model, version(model), source)
+
+
+@st.cache_resource(max_entries=12, show_spinner=False)
+def _mid_blends_of(model: Path, stamp: int | None, source: str) -> Task:
+    if source == "samples":
+        pictures, labels = np.stack([picture.pixels for picture in samples().values()]), np.arange(len(samples()))
+        names, pairs = list(samples()), class_pairs()
+    else:
+        pictures, labels = test_split()
+        drawn = np.array(draw_pairs(labels, PAIRS_EACH), np.int64).reshape(-1, 2)
+        numbers, renumbered = np.unique(drawn, return_inverse=True)
+        pairs = [(int(a), int(b)) for a, b in renumbered.reshape(-1, 2)]
+        pictures, labels = np.asarray(pictures[numbers]), np.asarray(labels[numbers])
+        names = [f"{CLASS_NAMES[label]}, test {number}" for label, number in zip(labels, numbers, strict=True)]
+
+    answerer, mixer = answering(), drawing()
+
+    def work() -> Generator[tuple[int, int], None, Mixes]:
+        mixes, parts = mid_blends(pairs), []
+        for start in range(0, len(mixes), AT_A_TIME):
+            frames = mixer.call("mix_pictures", pictures, mixes[start : start + AT_A_TIME])
+            parts.append(answerer.call("answer", model, frames))
+            yield min(start + AT_A_TIME, len(mixes)), len(mixes)
+        return Mixes(pictures, labels, names, mixes, Beliefs.join(parts))
+
+    return Task(work())

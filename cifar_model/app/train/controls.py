@@ -1,0 +1,79 @@
+"""What can be asked of a run: pause, another rate, stop, resume."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from cifar_model.app.train.shown import show
+from cifar_model.app.train.words import EXPLAIN
+from cifar_model.errors import LabError
+from cifar_model.runs import start
+from cifar_model.runs.change import request
+from cifar_model.runs.read import RunInfo, live_runs, max_runs
+from cifar_model.training.settings import LIMITS
+
+
+def show_controls(run: RunInfo) -> None:
+    if run.state in ("running", "starting"):
+        early = run.state == "starting"
+        st.button("Pause", icon=":material/pause:", on_click=_request, args=(run.name, "pause"), disabled=early)
+    if run.state == "paused":
+        st.button(
+            "Go on", icon=":material/play_arrow:", on_click=_request, args=(run.name, "resume"), key="train_go_on"
+        )
+    if run.state in ("running", "paused"):
+        with st.popover("Learning rate", icon=":material/tune:"):
+            _rate_form(run)
+    if run.is_live:
+        st.button("Stop", icon=":material/stop:", on_click=ask, args=("stop", run.name), key="train_stop")
+        return
+    if run.can_resume:
+        st.button("Resume", icon=":material/play_arrow:", on_click=_resume, args=(run.name,), key="train_resume")
+    st.button("Close", icon=":material/close:", on_click=show, args=(None,), key="train_close")
+
+
+def _request(name: str, action: str, value: float | None = None) -> None:
+    """Leave a request, and wait a moment so that the page's next look shows its effect."""
+    try:
+        if not request(name, action, value, wait=0.8):
+            st.toast("Asked; it is taken up after the step under way.", icon=":material/hourglass_empty:")
+    except LabError as error:
+        st.toast(str(error), icon=":material/error:")
+
+
+def _resume(name: str) -> None:
+    try:
+        start.resume_run(name, queue=len(live_runs()) >= max_runs())
+    except LabError as error:
+        st.toast(str(error), icon=":material/error:")
+
+
+def _rate_form(run: RunInfo) -> None:
+    low, high = LIMITS["learning_rate"]
+    now = run.progress.get("learning_rate") or run.settings.get("learning_rate", 0.001)
+    rate = st.number_input(
+        "New learning rate", low, high, min(high, max(low, float(f"{now:.3g}"))), format="%g",
+        step=max(low, float(f"{now / 10:.1g}")), help=EXPLAIN["learning_rate"], key=f"train_rate_{run.name}",
+    )  # fmt: skip
+    st.caption("From the next step on; the recipe's schedule goes on from there.")
+    if st.button("Set", key="train_set_rate", type="primary"):
+        _request(run.name, "set-lr", rate)
+
+
+def ask(question: str | None, name: str = "") -> None:
+    """Open a dialog about a run, or close it (None); it stays open while the page behind it is redrawn."""
+    st.session_state["train_question"] = (question, name)
+
+
+@st.dialog("Stop this run?", on_dismiss=lambda: ask(None))
+def stop_dialog(name: str) -> None:
+    """Ask whether to stop, and stop."""
+    st.markdown(f"**{name}** ends now. Its best model so far is kept and can be used; it can be resumed later.")
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        if st.button("Let it run", key="train_stop_no"):
+            ask(None)
+            st.rerun()
+        if st.button("Stop it", type="primary", key="train_stop_yes"):
+            ask(None)
+            _request(name, "stop")
+            st.rerun()

@@ -1,0 +1,175 @@
+"""The Train page's form: the settings of a new run and the button that starts it."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import streamlit as st
+
+from cifar_model.app.shared.page import guarded
+from cifar_model.app.train.data import TITLES, Choices
+from cifar_model.app.train.shown import show
+from cifar_model.app.train.words import EXPLAIN, STATES
+from cifar_model.data.distilled import describe_mini
+from cifar_model.data.sources import MINI
+from cifar_model.errors import LabError
+from cifar_model.networks.choices import NETWORKS, OPTIMIZERS, RECIPES
+from cifar_model.networks.size import count_parameters
+from cifar_model.runs import start as runs_start
+from cifar_model.runs.estimate import estimate_time
+from cifar_model.runs.names import MAX_NAME_LENGTH, check_name, new_name
+from cifar_model.runs.read import live_runs, max_runs
+from cifar_model.text import duration
+from cifar_model.training.settings import LIMITS, Settings, default_settings
+
+DOUBLE_CLICK_SECONDS = 2.0  # a second click within this time is the same wish
+
+
+def run_form(choices: Choices) -> None:
+    """The settings of a new run, how long it may take, and the button that starts it."""
+    st.fragment(_run_form)(choices)
+
+
+def _keep(field: str) -> dict[str, str]:
+    """Arguments that make a widget keep its value while the person is on another page."""
+    return {"key": f"train_{field}", "persist_state": "session"}
+
+
+def _number(field: str, label: str, value: float, *, of: str = "", **options: Any) -> Any:
+    """A number of the settings; `of` names what it belongs to, so that each recipe keeps its own."""
+    low, high = LIMITS[field]
+    return st.number_input(label, low, high, value, help=EXPLAIN[field], **_keep(field + of), **options)
+
+
+@guarded()
+def _run_form(choices: Choices) -> None:
+    pictures = choices.shown[0]
+    if len(choices.shown) > 1:
+        pictures = st.segmented_control(
+            "Pictures to learn from", list(choices.shown), default=pictures, format_func=TITLES.get, required=True,
+            help=EXPLAIN["pictures"], **_keep("pictures"),
+        )  # fmt: skip
+    data = MINI if pictures == MINI else None
+    left, right = st.columns(2)
+    with left:
+        default = "seed-cnn" if choices.shown == (MINI,) else "lab-net"  # few pictures suit the smaller
+        names = {"seed-cnn": "seed-cnn", "lab-net": "lab-net", "custom": "Your own"}
+        network = st.segmented_control(
+            "Network", list(NETWORKS), default=default, format_func=names.get, required=True,
+            help=EXPLAIN["network"], width="stretch", **_keep("network"),
+        )  # fmt: skip
+        st.caption(NETWORKS[network])
+    with right:
+        recipe = st.segmented_control(
+            "Recipe", list(RECIPES), default="quick", required=True, help=EXPLAIN["recipe"],
+            width="stretch", **_keep("recipe"),
+        )  # fmt: skip
+        st.caption(RECIPES[recipe])
+    start, of = default_settings(network, recipe, data), f"_{network}_{recipe}{'_mini' if data else ''}"
+    if data and len(choices.shown) > 1:
+        st.info(describe_mini(network), icon=":material/science:")
+    shape = _editor(start) if network == "custom" else {}
+    with st.grid(4, min_column_width=170, vertical_alignment="bottom"):
+        epochs = _number("epochs", "Epochs", start.epochs, of=of)
+        batch_size = _number("batch_size", "Batch size", start.batch_size, of=of)
+        learning_rate = _number(
+            "learning_rate", "Learning rate", start.learning_rate, of=of, step=start.learning_rate / 10, format="%g"
+        )
+        optimizer = st.selectbox(
+            "Optimizer", list(OPTIMIZERS), list(OPTIMIZERS).index(start.optimizer), help=EXPLAIN["optimizer"],
+            **_keep("optimizer" + of),
+        )  # fmt: skip
+        fraction = st.slider(
+            "Share of the pictures", 1, 100, 100, format="%d %%", help=EXPLAIN["fraction"], **_keep("fraction")
+        )
+        seed = _number("seed", "Seed", start.seed)
+        name = st.text_input(
+            "Name", placeholder=_suggested(network, recipe), max_chars=MAX_NAME_LENGTH,
+            key=f"train_name_{st.session_state.get('train_starts', 0)}",
+            help="What the run and its model are called; left empty, it gets the name shown.",
+        )  # fmt: skip
+        augment = st.toggle("Augmentation", start.augment, help=EXPLAIN["augment"], **_keep("augment" + of))
+    try:
+        settings = Settings(
+            network=network, recipe=recipe, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
+            optimizer=optimizer, augment=augment, fraction=fraction / 100, seed=seed, data=data, **shape,
+        )  # fmt: skip
+        estimate = estimate_time(settings)
+        parameters = count_parameters(network, **shape)
+    except LabError as error:
+        st.error(str(error))
+        return
+    if name.strip():
+        try:
+            check_name(name.strip())
+        except LabError as error:
+            st.error(str(error))
+            return
+    sure = "as the last run of this network here" if estimate.measured else "a rough guess, as none ran here yet"
+    st.markdown(f"**{parameters:,}** parameters · about **{duration(estimate.seconds)}** ({sure})")
+    _start_button(settings, name.strip() or None, pictures in choices.ready)
+    with st.expander("The command that runs", icon=":material/terminal:"):
+        shown = name.strip() or _suggested(network, recipe)
+        st.code(
+            " ".join(["python -m cifar_model train", *settings.to_argv(), "--run", shown]),
+            "shell",
+            wrap_lines=True,
+        )
+
+
+def _suggested(network: str, recipe: str) -> str:
+    return new_name(default_settings(network, recipe))
+
+
+def _editor(start: Settings) -> dict[str, Any]:
+    """The shape of a network of one's own, its size shown as it changes."""
+    with st.container(border=True):
+        with st.grid(3, min_column_width=170, vertical_alignment="bottom"):
+            low, high = LIMITS["blocks"]
+            blocks = st.slider(
+                "Convolution blocks", low, high, len(start.filters), help=EXPLAIN["blocks"], **_keep("blocks")
+            )
+            low, high = LIMITS["dropout"]
+            dropout = st.slider(
+                "Dropout", low, high, start.dropout, step=0.05, help=EXPLAIN["dropout"], **_keep("dropout")
+            )
+            dense = _number("dense", "Dense units", start.dense)
+        low, high = LIMITS["filters"]
+        with st.grid(4, min_column_width=140):
+            filters = tuple(
+                st.number_input(
+                    f"Filters in block {block + 1}", low, high, (*start.filters, 64)[block], step=8,
+                    help=EXPLAIN["filters"], **_keep(f"filters{block}"),
+                )
+                for block in range(blocks)
+            )  # fmt: skip
+        shape = {"filters": filters, "dropout": dropout, "dense": dense}
+        st.markdown(f"This network has **{count_parameters('custom', **shape):,}** parameters (weights to learn).")
+    return shape
+
+
+def _start_button(settings: Settings, name: str | None, ready: bool) -> None:
+    ahead = live_runs()
+    busy = len(ahead) >= max_runs()
+    if busy:
+        names = ", ".join(f"**{run.name}** ({STATES[run.state][0]})" for run in ahead)
+        st.info(
+            f"{names} {'is' if len(ahead) == 1 else 'are'} ahead. A new run waits in the queue and starts by itself.",
+            icon=":material/hourglass_empty:",
+        )
+    label = "Queue this run" if busy else "Start training"
+    if not st.button(label, type="primary", icon=":material/play_arrow:", disabled=not ready, key="train_start"):
+        return
+    if time.monotonic() - st.session_state.get("train_started", -math.inf) < DOUBLE_CLICK_SECONDS:
+        return
+    try:
+        started = runs_start.start_run(settings, name, queue=busy)
+    except LabError as error:
+        st.error(str(error))
+        return
+    st.session_state["train_started"] = time.monotonic()
+    st.session_state["train_starts"] = st.session_state.get("train_starts", 0) + 1  # the next has a name of its own
+    show(started)
+    st.rerun()

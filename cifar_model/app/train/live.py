@@ -1,0 +1,81 @@
+"""A run's numbers and curves as they come."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from cifar_model.app.shared.page import guarded
+from cifar_model.app.train.curves import curve_points, curve_spec
+from cifar_model.app.train.guesses import show_guesses
+from cifar_model.app.train.words import EXPLAIN, STATES, reached
+from cifar_model.data.sources import MINI
+from cifar_model.errors import LabError
+from cifar_model.runs.read import RunInfo, ahead_of, read_run
+from cifar_model.text import duration
+
+
+@guarded()
+def show_live(name: str, state: str, had_model: bool) -> None:
+    """What changes while a run trains: the same elements at every look, so that nothing jumps."""
+    try:
+        run = read_run(name)
+    except LabError:  # deleted elsewhere
+        st.rerun()
+    if (run.state, run.has_model) != (state, had_model):
+        st.rerun()  # buttons outside this fragment depend on it
+    history, now = run.history, run.progress
+    share, text = _position(run)
+    st.progress(share, text=text)
+    last = history.iloc[-1] if len(history) else {}
+    with st.grid(4, min_column_width=150):
+        loss = f"loss {now['loss']:.3f}" if now else "loss –"
+        _number("Training", _percent(now.get("accuracy")), "training", loss)
+        loss = f"loss {last['val_loss']:.3f}" if len(last) else "loss –"
+        mini = run.settings.get("data") == MINI
+        explained = "mini_validation" if mini else "validation"
+        _number("Validation, synthetic" if mini else "Validation", _percent(last.get("val_accuracy")), explained, loss)
+        speed, rate = now.get("images_per_second"), now.get("learning_rate")
+        _number("Images a second", f"{speed:,.0f}" if speed else "–", "speed", run.settings.get("network", "–"))
+        _number("Learning rate", f"{rate:.3g}" if rate else "–", "learning_rate", run.settings.get("optimizer", "–"))
+    points = curve_points(run)
+    epochs = int(run.settings.get("epochs", 1))
+    with st.grid(2, min_column_width=320):
+        for quantity, title in (("accuracy", "Accuracy"), ("loss", "Loss")):
+            with st.container(gap="xxsmall"):
+                st.markdown(f"**{title}**", help=EXPLAIN["loss" if quantity == "loss" else "curves"])
+                st.vega_lite_chart(
+                    points[points["quantity"] == quantity].drop(columns="quantity"),
+                    curve_spec(quantity, epochs),
+                    alt=f"{title} on training and validation pictures by epoch.",
+                    key=f"train_{quantity}",
+                )
+    show_guesses(run)
+
+
+def _number(label: str, value: str, explained: str, below: str) -> None:
+    st.metric(label, value, below, delta_color="off", delta_arrow="off", help=EXPLAIN[explained], border=True)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None or pd.isna(value) else f"{100 * value:.1f} %"
+
+
+def _position(run: RunInfo) -> tuple[float, str]:
+    """How far a run is (0 to 1), in words too."""
+    now, epochs = run.progress, int(run.settings.get("epochs", 0))
+    if not now or not now.get("steps"):
+        if run.state == "queued":
+            names = ", ".join(other.name for other in ahead_of(run.name))
+            return 0.0, f"Waiting for {names or 'its turn'}. It starts by itself."
+        return 0.0, "Loading TensorFlow and the pictures …" if run.is_live else "It has not begun."
+    share = reached(now) / max(1, now["epochs"])
+    where = f"Epoch {now['epoch']} of {now['epochs']} · step {now['step']} of {now['steps']}"
+    if run.state == "finished":
+        return 1.0, f"Finished: {epochs} epochs. {run.message}"
+    if run.state == "running":
+        left = now["seconds_left"]
+        return min(1.0, share), f"{where} · " + (f"{duration(left)} left" if left > 0.5 else "checking its model …")
+    if run.state == "starting":
+        return min(1.0, share), "Loading TensorFlow and the pictures …"
+    return min(1.0, share), f"{where} · {STATES[run.state][0]}. {run.message}"

@@ -1,0 +1,39 @@
+"""The panel of one run: its state, its controls, what it shows live, what it leaves."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from cifar_model.app.train.controls import show_controls
+from cifar_model.app.train.live import show_live
+from cifar_model.app.train.results import show_results
+from cifar_model.app.train.words import LIVE_SECONDS, STATES, fenced
+from cifar_model.data.distilled import TEST_SET, mini_score
+from cifar_model.data.sources import MINI
+from cifar_model.runs.read import RunInfo
+
+
+def run_panel(run: RunInfo) -> None:
+    """One run: its state, its numbers and curves as they come, its guesses, and what can be done with it."""
+    with st.container(border=True):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.subheader(run.name, anchor=False, width="content")
+            label, color, icon = STATES[run.state]
+            st.badge(label, color=color, icon=icon)
+            st.space("stretch")
+            show_controls(run)
+        if run.state in ("failed", "interrupted"):
+            st.error(fenced(run.message or "No reason was left behind."), icon=":material/error:")
+        if run.settings.get("data") == MINI:
+            st.caption(_of_mini(run.settings.get("network", "")))
+        st.fragment(show_live, run_every=LIVE_SECONDS if run.is_live else None)(run.name, run.state, run.has_model)
+        show_results(run)
+
+
+def _of_mini(network: str) -> str:
+    """What to know of a run on the distilled pictures."""
+    line = ":material/science: Learns from **distilled pictures**; those for validation are synthetic too."
+    line += " Its percentages stay as the network gives them: to calibrate them takes real pictures."
+    if score := mini_score(network):
+        line += f" Of the {TEST_SET}, {network} trained so gets {100 * score[0]:.0f} % right."
+    return line

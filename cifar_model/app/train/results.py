@@ -1,0 +1,55 @@
+"""What a run leaves: its model, its files, its commands and log."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from cifar_model.app.shared import resources
+from cifar_model.models.folder import find_model, kept_epochs
+from cifar_model.models.layout import HISTORY_FILE, MODEL_FILE
+from cifar_model.runs.read import RunInfo, read_log
+
+
+def show_results(run: RunInfo) -> None:
+    """What a run leaves: its model on the other pages, its files, the commands behind it."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        epochs = kept_epochs(run.path)
+        choices = [run.name, *(f"{run.name}@{number}" for number, _ in epochs)]
+        titles = {run.name: "Best epoch"} | {f"{run.name}@{number}": f"Epoch {number}" for number, _ in epochs}
+        chosen = st.selectbox(
+            "Model", choices, format_func=titles.get, width=150, key=f"train_epoch_{run.name}",
+            disabled=not run.has_model, help="The best epoch by validation accuracy, or any that was kept.",
+        )  # fmt: skip
+        for page, label, icon in (
+            ("classify", "Use on Classify", ":material/image_search:"),
+            ("blend", "Use on Blend", ":material/gradient:"),
+        ):
+            if st.button(label, icon=icon, disabled=not run.has_model, key=f"train_use_{page}"):
+                resources.models.clear()  # it lists what is there, at most every two seconds
+                st.session_state["model"] = chosen
+                st.switch_page(f"pages/{page}.py")
+        st.space("stretch")
+        file = find_model(chosen) if run.has_model else run.path
+        file = file / MODEL_FILE if file.is_dir() else file
+        for path, mime, ready in (
+            (file, "application/octet-stream", run.has_model),
+            (run.path / HISTORY_FILE, "text/csv", len(run.history) > 0),
+        ):
+            label = "model.keras" if path.suffix == ".keras" else path.name
+            st.download_button(
+                label, path.read_bytes, f"{chosen.replace('@', '-epoch-')}-{label}", mime, on_click="ignore",
+                icon=":material/download:", disabled=not ready, key=f"train_download_{label}",
+            )  # fmt: skip
+    with st.expander("Commands and log", icon=":material/terminal:"):
+        st.caption("This is what runs; typed in a terminal, it does the same.")
+        st.code(run.command or f"python -m cifar_model train --run {run.name}", "shell", wrap_lines=True)
+        st.caption("Follow or control it from a terminal on this machine.")
+        st.code(
+            f"python -m cifar_model runs follow {run.name}\npython -m cifar_model runs stop {run.name}",
+            "shell",
+        )
+        st.caption("Look deeper with TensorBoard, Keras's own dashboard.")
+        st.code(f'tensorboard --logdir "{run.path / "tensorboard"}"', "shell", wrap_lines=True)
+        if log := read_log(run.path):
+            st.caption("The end of its log.")
+            st.code(log, "text", wrap_lines=True)

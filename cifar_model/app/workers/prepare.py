@@ -1,0 +1,52 @@
+"""Pictures decoded, mixed, and made small enough for a browser."""
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cifar_model.pictures.decode import decode_image
+from cifar_model.pictures.encode import data_url
+from cifar_model.pictures.fit import fit_image
+from cifar_model.pictures.mix import sweep
+
+PREVIEW_SIZE, THUMBNAIL_SIZE = (560, 560), (240, 168)  # pixels: a picture alone, and in a gallery
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that was admitted: what arrived, small enough for a browser, and what a network sees."""
+
+    name: str
+    width: int  # of the decoded picture, upright
+    height: int
+    preview: str  # data URL of the whole picture, at most PREVIEW_SIZE
+    thumbnail: str  # data URL of the whole picture, at most THUMBNAIL_SIZE
+    pixels: np.ndarray  # uint8 (32, 32, 3)
+
+
+def prepare(source: bytes | Path, name: str, position: tuple[float, float] = (0.5, 0.5)) -> Picture:
+    """Decode a picture and cut out its square; ImageError as `decode.decode_image`."""
+    image = decode_image(source, name=name)
+    pixels = fit_image(image, position=position)
+    return Picture(name, *image.size, _data_url(image, PREVIEW_SIZE), _data_url(image, THUMBNAIL_SIZE), pixels)
+
+
+def _data_url(image: Image.Image, size: tuple[int, int]) -> str:
+    image = image.copy()
+    image.thumbnail(size)
+    file = io.BytesIO()
+    image.save(file, "WEBP", quality=85, method=2)
+    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def mix(a: np.ndarray, b: np.ndarray, mode: str) -> tuple[np.ndarray, str]:
+    """All 101 mixes of two pictures: uint8 (101, 32, 32, 3), and one PNG of them as a data URL.
+
+    Row r of frame f is row 101·r + f of the PNG: neighbouring rows then differ little, and it packs small.
+    """
+    frames = sweep(a, b, mode=mode)
+    return frames, data_url(frames.transpose(1, 0, 2, 3).reshape(-1, *frames.shape[2:]))

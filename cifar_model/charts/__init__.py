@@ -1,0 +1,1 @@
+"""Arrays in, charts and picture sheets out."""

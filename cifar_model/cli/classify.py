@@ -1,0 +1,125 @@
+"""`classify`: say what is in pictures."""
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+import numpy as np
+
+from cifar_model.answering.classifier import Classifier
+from cifar_model.answering.files import classify_files
+from cifar_model.charts.explanations import Explanations
+from cifar_model.charts.sheets import check_sheet_path, contact_sheet, save_sheet
+from cifar_model.classes import CLASS_NAMES
+from cifar_model.cli.options import (
+    LEVEL_CHOICES,
+    check_fitted,
+    check_level,
+    file_path,
+    json_option,
+    model_option,
+    raw_option,
+    sets_option,
+)
+from cifar_model.cli.output import Extras, answer_writer, progress_bar, shown_path
+from cifar_model.errors import SettingsError
+from cifar_model.pictures.folders import IMAGE_SUFFIXES, find_images
+from cifar_model.text import percent
+
+SHEET_LIMIT = 1_000  # pictures on one sheet: some 25 megapixels
+
+
+@click.command()
+@click.argument("paths", metavar="PATH...", nargs=-1, type=file_path)
+@model_option
+@raw_option
+@click.option("--top", default=3, show_default=True, type=click.IntRange(1, 10), help="Classes in the table.")
+@json_option
+@click.option(
+    "--csv",
+    "csv_file",
+    metavar="[FILE]",
+    is_flag=False,
+    flag_value="-",
+    help="Write CSV with all ten probabilities to FILE, or print it.",
+)
+@click.option("--sheet", metavar="FILE.png", type=file_path, help="Draw the pictures with their answers.")
+@sets_option
+@click.option("--scope", "with_scope", is_flag=True, help='Say whether a picture looks like "none of the ten".')
+@click.option(
+    "--explain", metavar="DIR", type=file_path, help="Draw for each picture where the evidence lies, into DIR."
+)
+def classify(
+    paths: tuple[Path, ...],
+    model: str,
+    raw: bool,
+    top: int,
+    as_json: bool,
+    csv_file: str | None,
+    sheet: Path | None,
+    level: str | None,
+    with_scope: bool,
+    explain: Path | None,
+) -> None:
+    """Say what is in pictures: files, or folders with all that lies below them.
+
+    Files that can't be read are named at the end and make the exit code 1; all others are answered.
+    """
+    if csv_file not in (None, "-") and (Path(csv_file).is_dir() or csv_file.lower().endswith(IMAGE_SUFFIXES)):
+        # `--csv photos/` was meant as `photos/ --csv`; never write CSV over a picture.
+        paths, csv_file = (*paths, Path(csv_file)), "-"
+    if level not in (None, *LEVEL_CHOICES) and Path(level).exists():
+        paths, level = (*paths, Path(level)), "95"  # `--sets photos/` was meant as `photos/ --sets`
+    check_level(level)
+    if not paths:
+        raise click.UsageError("Name at least one picture file or folder.")
+    if as_json and csv_file == "-":
+        raise SettingsError("JSON and CSV can't both be printed. Leave one out, or give --csv a file name.")
+    if sheet:
+        check_sheet_path(sheet)
+
+    failures: list[tuple[Path, str]] = []
+    found = find_images(paths, on_error=lambda path, error: failures.append((path, str(error))))
+    if not found and not failures:
+        places = ", ".join(shown_path(path) for path in paths)
+        raise SettingsError(f"No pictures in {places}. Looked for: {', '.join(IMAGE_SUFFIXES)}.")
+    classifier = Classifier(model, calibrated=not raw)
+    check_fitted(classifier, sets=level is not None, scope=with_scope)
+    explanations = None
+    if explain:
+        explanations = Explanations(classifier, explain)
+
+    drawn: list[np.ndarray] = []
+    captions: list[str] = []
+    answered = 0
+    # On a terminal the table's lines are the progress; a bar would tear them.
+    lines_show = sys.stdout.isatty() and csv_file is None and not as_json
+    with ExitStack() as stack:
+        extras = Extras(int(level) if level else None, with_scope)
+        writer = stack.enter_context(answer_writer(model, found, top, as_json, csv_file, extras))
+        bar = stack.enter_context(progress_bar(len(found), hidden=lines_show))
+        for answer in classify_files(classifier, found, level=int(level or 95)):
+            bar.update(1)
+            if answer.error:
+                failures.append((answer.path, answer.error))
+                continue
+            answered += 1
+            writer.add(answer)
+            if explanations:
+                explanations.add(answer.path, answer.pixels, answer.probabilities)
+            if sheet and answered <= SHEET_LIMIT:
+                best = int(answer.probabilities.argmax())
+                drawn.append(answer.pixels)
+                captions.append(f"{answer.path.name}\n{CLASS_NAMES[best]} {percent(answer.probabilities[best])}")
+        writer.finish(failures)
+
+    if sheet and drawn:
+        save_sheet(contact_sheet(np.stack(drawn), captions), sheet)
+        if answered > SHEET_LIMIT:
+            click.echo(f"{shown_path(sheet)} shows the first {SHEET_LIMIT:,} pictures.", err=True)
+    if failures:
+        click.echo(f"Answered: {answered:,}. Could not be read: {len(failures):,}", err=True)
+        for _, reason in failures:
+            click.echo(f"  {reason}", err=True)
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,124 @@
+"""`evaluate`: score a model on CIFAR-10."""
+
+import json
+from pathlib import Path
+
+import click
+import numpy as np
+
+from cifar_model.answering.classifier import BATCH_SIZE, Classifier
+from cifar_model.classes import CLASS_NAMES
+from cifar_model.cli.options import check_fitted, file_path, json_option, model_option, raw_option
+from cifar_model.cli.output import progress_bar
+from cifar_model.data.cache import load_cifar10
+from cifar_model.trust.answer_sets import LEVELS, answer_sets, evaluate_sets
+from cifar_model.trust.calibration import calibrate, expected_calibration_error, reliability_bins
+from cifar_model.trust.metrics import accuracy_score, confusion_matrix, cross_entropy_loss, precision_recall
+
+
+@click.command()
+@model_option
+@raw_option
+@click.option("--data", "data_dir", metavar="DIR", help="CIFAR-10's folder or archive; default: CIFAR10_DIR.")
+@click.option("--split", type=click.Choice(["test", "train"]), default="test", show_default=True)
+@click.option("--limit", metavar="N", type=click.IntRange(1), help="The first N pictures only.")
+@click.option("--chart", metavar="FILE", type=file_path, help="Draw the confusion matrix: .png, .svg or .html.")
+@click.option("--calibration", is_flag=True, help="How sure it was, how often right, and what its answer sets hold.")
+@click.option("--scope", "with_scope", is_flag=True, help='How many it takes for "none of the ten" by mistake.')
+@json_option
+def evaluate(
+    model: str,
+    raw: bool,
+    data_dir: str | None,
+    split: str,
+    limit: int | None,
+    chart: Path | None,
+    calibration: bool,
+    with_scope: bool,
+    as_json: bool,
+) -> None:
+    """Score a model on CIFAR-10: accuracy, loss, precision and recall of each class, confusion matrix."""
+    from cifar_model.charts.save import (
+        check_chart_path,  # brings Altair
+        save_chart,  # brings Altair
+    )
+    from cifar_model.charts.scores import confusion_chart  # brings Altair
+
+    if chart:
+        check_chart_path(chart)
+    train, test = load_cifar10(data_dir)
+    images, labels = (array[:limit] for array in (test if split == "test" else train))
+    classifier = Classifier(model, calibrated=not raw)
+    check_fitted(classifier, sets=False, scope=with_scope)
+    found = []
+    with progress_bar(len(images)) as bar:
+        for start in range(0, len(images), BATCH_SIZE):
+            part = slice(start, start + BATCH_SIZE)
+            found.append(classifier.examine(images[part]))
+            bar.update(len(images[part]))
+    probabilities = np.concatenate([part.probabilities for part in found])
+    answers = probabilities.argmax(axis=1)
+    confusion = confusion_matrix(labels, answers)
+    precision, recall = precision_recall(confusion)
+    result = {
+        "model": model,
+        "split": split,
+        "images": len(images),
+        "accuracy": float(accuracy_score(labels, answers)),
+        "loss": float(cross_entropy_loss(labels, probabilities)),
+        "calibration_error": float(expected_calibration_error(labels, probabilities)),
+        "classes": {
+            name: {
+                "precision": _number(precision[i]),
+                "recall": _number(recall[i]),
+                "images": int(confusion[i].sum()),
+            }
+            for i, name in enumerate(CLASS_NAMES)
+        },
+        "confusion": confusion.tolist(),
+    }
+    if calibration:
+        result["reliability"] = reliability_bins(labels, probabilities).tolist()
+        if classifier.sets:
+            fitted = calibrate(np.concatenate([part.raw for part in found]), classifier.card["calibration"])
+            result["sets"] = {
+                str(level): evaluate_sets(labels, answer_sets(fitted, classifier.sets, level)) for level in LEVELS
+            }
+    if with_scope:
+        result["false_alarms"] = float(1 - np.concatenate([part.in_scope for part in found]).mean())
+    title = f"{classifier.name} on {len(images):,} {split} images"
+    if chart:
+        save_chart(confusion_chart(confusion, title=title), chart)
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+        return
+    click.echo(title)
+    click.echo(f"accuracy           {100 * result['accuracy']:.2f} %")
+    click.echo(f"loss               {result['loss']:.4f} nats")
+    click.echo(f"calibration error  {100 * result['calibration_error']:.2f} % (expected, 15 bins)")
+    click.echo(f"\n{'CLASS':<12}{'PRECISION':>10}{'RECALL':>10}{'IMAGES':>8}")
+    for name, row in result["classes"].items():
+        cells = ("–" if row[key] is None else f"{100 * row[key]:.1f} %" for key in ("precision", "recall"))
+        click.echo(f"{name:<12}{''.join(f'{cell:>10}' for cell in cells)}{row['images']:>8,}")
+    if calibration:
+        click.echo(f"\n{'HOW SURE':<12}{'RIGHT':>10}{'GAP':>10}{'IMAGES':>8}")
+        for confidence, right, count in result["reliability"]:
+            cells = f"{100 * confidence:.1f} %", f"{100 * right:.1f} %", f"{100 * (confidence - right):+.1f}"
+            click.echo(f"{cells[0]:<12}{cells[1]:>10}{cells[2]:>10}{count:>8,.0f}")
+        for level, sets in result.get("sets", {}).items():
+            click.echo(
+                f"answer sets at {level} %: hold the right class for {100 * sets['coverage']:.2f} %, "
+                f"{sets['mean_size']:.2f} classes on average, {sets['sizes'][0]:,} of them empty"
+            )
+    if with_scope:
+        click.echo(f"\nnone of the ten: {100 * result['false_alarms']:.2f} % flagged by mistake")
+    width = max(6, len(str(confusion.max())) + 2)
+    click.echo("\nConfusion matrix: rows are the truth, columns the answer")
+    click.echo(" " * 12 + "".join(f"{name[: width - 1]:>{width}}" for name in CLASS_NAMES))
+    for name, row in zip(CLASS_NAMES, confusion, strict=True):
+        click.echo(f"{name:<12}" + "".join(f"{count:>{width}}" for count in row))
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN: a precision or recall that is undefined becomes null."""
+    return float(value) if np.isfinite(value) else None

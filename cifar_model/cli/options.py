@@ -1,0 +1,40 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+
+import click
+
+from cifar_model.errors import ModelError, SettingsError
+from cifar_model.trust.answer_sets import LEVELS
+
+model_option = click.option(
+    "--model", default="lab-net", show_default=True, help="A bundled model, a run, RUN@EPOCH or a folder."
+)
+raw_option = click.option("--raw", is_flag=True, help="The network's own percentages, uncorrected.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+file_path = click.Path(path_type=Path)
+sets_option = click.option(
+    "--sets",
+    "level",
+    metavar="[90|95|99]",
+    is_flag=False,
+    flag_value="95",
+    help="Name all classes that can't be ruled out; the right one is among them in so many of 100 pictures [95].",
+)
+
+LEVEL_CHOICES = tuple(map(str, LEVELS))
+
+
+def check_level(level: str | None) -> None:
+    if level not in (None, *LEVEL_CHOICES):
+        raise SettingsError(f"Answer sets can be had at 90, 95 and 99 %. Received: --sets {level}.")
+
+
+def check_fitted(classifier, *, sets: bool, scope: bool) -> None:
+    """ModelError where a model lacks what is asked for."""
+    missing = ["answer sets"] * (sets and not classifier.sets) + ["scope score"] * (scope and not classifier.scope)
+    if missing:
+        raise ModelError(
+            f"The model {classifier.name} has no {' and no '.join(missing)}. With CIFAR-10 at hand, a whole run gets "
+            f"them by `python -m cifar_model assess {classifier.name}`."
+        )

@@ -1,0 +1,171 @@
+"""Answers as a table, CSV or JSON, and progress."""
+
+import csv
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import click
+import numpy as np
+
+from cifar_model.classes import CLASS_NAMES
+from cifar_model.storage import replacing
+from cifar_model.text import percent
+from cifar_model.trust.answer_sets import describe_set
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What was asked for beyond probabilities: answer sets at a level, and whether a picture is in scope."""
+
+    level: int | None
+    scope: bool
+
+    def columns(self, answer) -> dict:
+        """Name and value of each, for machines."""
+        values = {}
+        if self.level:
+            values[f"set_{self.level}"] = [CLASS_NAMES[i] for i in np.flatnonzero(answer.members)]
+        if self.scope:
+            values |= {"scope": answer.scope, "in_scope": answer.in_scope}
+        return values
+
+    def names(self) -> list[str]:
+        return [f"set_{self.level}"] * bool(self.level) + ["scope", "in_scope"] * self.scope
+
+    def words(self, answer) -> str:
+        """For a person."""
+        said = [describe_set(answer.members, self.level)] if self.level else []
+        if self.scope and not answer.in_scope:
+            said.append("looks like none of the ten")
+        return "; ".join(said)
+
+
+@contextmanager
+def answer_writer(model: str, paths: list[Path], top: int, as_json: bool, csv_file: str | None, extras: "Extras"):
+    """Where answers go, one at a time: JSON or a table to stdout, CSV to a file or to stdout."""
+    with ExitStack() as stack:
+        writers = []
+        if csv_file == "-":
+            writers.append(_CsvWriter(sys.stdout, extras))
+        elif csv_file:
+            temporary = stack.enter_context(replacing(csv_file))
+            file = stack.enter_context(open(temporary, "w", encoding="utf-8", newline=""))
+            writers.append(_CsvWriter(file, extras))
+        if as_json:
+            writers.append(_JsonWriter(model, extras))
+        elif csv_file != "-":
+            writers.append(_TableWriter(paths, top, extras))
+        yield _Writers(writers)
+
+
+class _Writers:
+    def __init__(self, writers):
+        self._writers = writers
+
+    def add(self, answer) -> None:
+        for writer in self._writers:
+            writer.add(answer)
+
+    def finish(self, failures) -> None:
+        for writer in self._writers:
+            writer.finish(failures)
+
+
+class _CsvWriter:
+    def __init__(self, file: TextIO, extras: Extras):
+        self._rows = csv.writer(file, lineterminator="\n")
+        self._rows.writerow(("file", "class", "probability", *CLASS_NAMES, *extras.names()))
+        self._extras = extras
+
+    def add(self, answer) -> None:
+        p = answer.probabilities.tolist()
+        best = int(answer.probabilities.argmax())
+        extras = [" ".join(v) if isinstance(v, list) else v for v in self._extras.columns(answer).values()]
+        self._rows.writerow((_text(answer.path), CLASS_NAMES[best], p[best], *p, *extras))
+
+    def finish(self, failures) -> None:
+        pass
+
+
+class _JsonWriter:
+    """One object, written as the answers come so that memory does not grow with them."""
+
+    def __init__(self, model: str, extras: Extras):
+        self._extras = extras
+        click.echo(f'{{"model": {json.dumps(model)},\n"answers": [', nl=False)
+        self._separator = "\n"
+
+    def add(self, answer) -> None:
+        best = int(answer.probabilities.argmax())
+        text = json.dumps(
+            {
+                "file": str(answer.path),
+                "class": CLASS_NAMES[best],
+                "probability": float(answer.probabilities[best]),
+                "probabilities": by_class(answer.probabilities),
+                **self._extras.columns(answer),
+            }
+        )
+        click.echo(self._separator + text, nl=False)
+        self._separator = ",\n"
+
+    def finish(self, failures) -> None:
+        errors = [{"file": str(path), "error": reason} for path, reason in failures]
+        click.echo(f'\n],\n"errors": {json.dumps(errors)}}}')
+
+
+class _TableWriter:
+    def __init__(self, paths: list[Path], top: int, extras: Extras):
+        self._extras = extras
+        names = [shown_path(path) for path in paths]
+        limit = max(20, shutil.get_terminal_size((100, 24)).columns - 24 - 20 * (top - 1))
+        self._width = min(max(map(len, names), default=4), limit)
+        self._top = top
+        self._has_header = False
+
+    def add(self, answer) -> None:
+        if not self._has_header:
+            title = "RUNNERS-UP" if self._top > 1 else ""
+            click.echo(f"{'FILE':<{self._width}}  {'CLASS':<10}  {'PROBABILITY':>11}  {title}".rstrip())
+            self._has_header = True
+        name = shown_path(answer.path)
+        if len(name) > self._width:
+            name = "…" + name[1 - self._width :]
+        first, *others = np.argsort(-answer.probabilities, kind="stable")[: self._top]
+        runners = ", ".join(f"{CLASS_NAMES[i]} {percent(answer.probabilities[i])}" for i in others)
+        belief = percent(answer.probabilities[first])
+        line = f"{name:<{self._width}}  {CLASS_NAMES[first]:<10}  {belief:>11}  {runners}"
+        if words := self._extras.words(answer):
+            line = f"{line:<{self._width + 25 + 20 * (self._top - 1)}}  {words}"
+        click.echo(line.rstrip())
+
+    def finish(self, failures) -> None:
+        pass
+
+
+def _text(path: Path) -> str:
+    """A path as valid text: bytes of a file name that are none become U+FFFD."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def shown_path(path: Path) -> str:
+    """A path on one line that can't control the terminal."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in _text(path))
+
+
+@contextmanager
+def progress_bar(length: int, *, hidden: bool = False) -> Iterator:
+    hidden = hidden or not sys.stderr.isatty()
+    with click.progressbar(length=length, file=sys.stderr, show_pos=True, hidden=hidden) as bar:
+        yield bar
+
+
+def by_class(values) -> dict[str, float]:
+    return dict(zip(CLASS_NAMES, np.asarray(values).tolist(), strict=True))

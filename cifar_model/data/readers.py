@@ -1,0 +1,61 @@
+"""Read all files of one source, whatever its layout, and check that they make up CIFAR-10."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from cifar_model.data.batches import read_archive, read_batches
+from cifar_model.data.parquet import read_parquet
+from cifar_model.data.sources import Part, Source, Split, fail, file_stats, unreadable
+from cifar_model.errors import DatasetError
+
+
+def read_source(source: Source) -> tuple[Split, Split]:
+    """Read and check every file of a source. Raises DatasetError alone."""
+    before = None
+    parts: dict[str, list[Split]] = {"train": [], "test": []}
+    seen: dict[bytes, str] = {}
+    try:
+        before = file_stats(source)
+        for name, split, x, y in _READERS[source.kind](source):
+            fingerprint = hashlib.sha256(x).digest()
+            if fingerprint in seen:
+                fail(source.path, f"{name} and {seen[fingerprint]} hold the same pictures", "different ones")
+            seen[fingerprint] = name
+            parts[split].append((x, y))
+        if file_stats(source) != before:
+            raise DatasetError(f"{source.path} changed while it was read: try again when it is complete.")
+    except OSError as error:
+        raise unreadable(source.path, error) from error
+    train, test = (_joined(parts[split]) for split in ("train", "test"))
+    _check_splits(source, train, test)
+    return train, test
+
+
+def _joined(parts: list[Split]) -> Split:
+    x, y = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    x.flags.writeable = y.flags.writeable = False
+    return x, y
+
+
+def _check_splits(source: Source, train: Split, test: Split) -> None:
+    """Train and test must not have been swapped or copied over each other."""
+    if len(test[0]) > len(train[0]):
+        found = f"{len(train[0]):,} train and {len(test[0]):,} test pictures"
+        fail(source.path, found, "no more test than train: are the files swapped?")
+    trained = {picture.tobytes() for picture in train[0]}
+    shared = sum(picture.tobytes() in trained for picture in test[0])
+    if shared * 10 > len(test[0]):  # the real ones share a handful of duplicates
+        found = f"{shared:,} of the {len(test[0]):,} test pictures among the train pictures"
+        fail(source.path, found, "different ones: is a train file named as test?")
+
+
+_READERS: dict[str, Callable[[Source], Iterator[Part]]] = {
+    "parquet": read_parquet,
+    "python": read_batches,
+    "binary": read_batches,
+    "archive": read_archive,
+}

@@ -1,0 +1,8 @@
+"""The files of a model's directory."""
+
+MODEL_FILE = "model.keras"
+CARD_FILE = "card.json"
+HISTORY_FILE = "history.csv"
+ANSWERS_FILE = "answers.npz"
+SCOPE_FILE = "scope.npz"
+EPOCHS_FOLDER = "epochs"

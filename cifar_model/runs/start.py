@@ -1,0 +1,99 @@
+"""Start and resume runs, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from cifar_model.errors import RunError
+from cifar_model.runs.names import check_name, new_name
+from cifar_model.runs.read import live_runs, max_runs, read_run, runs_lock
+from cifar_model.storage import assets_dir, runs_dir, write_json
+
+if TYPE_CHECKING:
+    from cifar_model.training.settings import Settings
+
+
+def start_run(settings: Settings, name: str | None = None, *, queue: bool = False) -> str:
+    """Start `cifar_model train` in a process of its own and return the run's name at once.
+
+    Raises RunError when the name is taken, or when as many runs train as are allowed and `queue` is false;
+    two calls at the same moment can't both win. With `queue` the new run waits for its turn.
+    """
+    with runs_lock():
+        name = check_name(name) if name else new_name(settings)
+        path = runs_dir() / name
+        check_capacity(queue)
+        try:
+            path.mkdir()
+        except FileExistsError:
+            raise RunError(f"A run named {name!r} exists already: choose another name.") from None
+        arguments = [*settings.to_argv(), "--run", name]
+        _launch(path, [*arguments, "--queue"] if queue else arguments)
+    return name
+
+
+def resume_run(name: str, *, queue: bool = False) -> None:
+    """Go on with a run that was stopped, failed or interrupted; returns at once. RunError if it can't."""
+    with runs_lock():
+        run = read_run(name)
+        if not run.can_resume:
+            raise RunError(f"The run {name!r} is {run.state}: only a stopped or interrupted run can go on.")
+        check_capacity(queue)
+        _launch(run.path, ["--resume", name, *(["--queue"] if queue else [])])
+
+
+def check_capacity(queue: bool = False, *, apart_from: str = "") -> None:
+    """Raise RunError when as many runs train as may, unless `queue`; the run `apart_from` doesn't count."""
+    live = [run for run in live_runs() if run.name != apart_from]
+    if len(live) >= max_runs() and not queue:
+        names = ", ".join(f"{run.name} ({run.state})" for run in live)
+        raise RunError(
+            f"{names} {'is' if len(live) == 1 else 'are'} ahead, and {max_runs()} may train at a time: "
+            "wait, stop it, or queue behind it."
+        )
+
+
+def _launch(path: Path, arguments: list[str]) -> None:
+    """Start the training command detached, its output into log.txt, at low priority."""
+    root = str(assets_dir().parent)
+    inherited = os.environ.get("PYTHONPATH")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([root, inherited]) if inherited else root,
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONIOENCODING": "utf-8",
+    }
+    if os.name == "nt":
+        flags = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
+        detached: dict[str, Any] = {"creationflags": flags | subprocess.BELOW_NORMAL_PRIORITY_CLASS}
+    else:
+        detached = {"start_new_session": True}
+    ticket = {"time": time.time(), "pid": None, "pid_started": None}
+    write_json(path / "launcher.json", ticket)
+    with open(path / "log.txt", "ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cifar_model", "train", *arguments],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment, **detached,
+        )  # fmt: skip
+    try:
+        child = psutil.Process(process.pid)
+        ticket.update(pid=process.pid, pid_started=child.create_time())
+        if os.name != "nt":
+            child.nice(max(10, child.nice()))
+        # Linux weighs sessions, not processes, against each other: the new session too must step back.
+        autogroup = Path(f"/proc/{process.pid}/autogroup")
+        if autogroup.exists():
+            autogroup.write_text("10")
+    except (psutil.Error, OSError):  # it died at once: the log says why
+        ticket.update(pid=process.pid)
+    write_json(path / "launcher.json", ticket)
+    # Reaped when it ends, so that no zombie is left behind in a long-lived app.
+    threading.Thread(target=process.wait, daemon=True).start()

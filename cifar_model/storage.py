@@ -1,0 +1,95 @@
+"""Whole files or none, JSON, and the folders: the project's own, the user's runs and caches."""
+
+import json
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+
+import platformdirs
+
+from cifar_model.errors import LabError, ModelError
+
+
+@contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """A new empty file beside `path`, with its suffix; it takes `path`'s place when the block ends well.
+
+    Raises LabError when the folder is missing or can't be written to, or the disk is full; an older file at
+    `path` is then untouched.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
+    try:
+        if path.is_dir():
+            raise LabError(f"Can't write {path}: it is a folder. Name a file in it.")
+        temporary.touch(exist_ok=False)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise LabError(f"Can't write {path}: {error.strerror or error}.") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def cache_folder() -> Path:
+    """Where what can be made again is kept: the user's cache directory, or `temporary_folder`."""
+    return _usable(platformdirs.user_cache_path("cifar-lab"))
+
+
+def data_folder() -> Path:
+    """Where what the user makes is kept: the user's data directory, or `temporary_folder`."""
+    return _usable(platformdirs.user_data_path("cifar-lab"))
+
+
+def temporary_folder() -> Path:
+    """Stands in for the user's directories where the home folder can't be written to, as in some containers."""
+    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+    return Path(tempfile.gettempdir()) / f"cifar-lab-{user}"
+
+
+@lru_cache(maxsize=16)  # asked many times a second while a run is shown
+def _usable(folder: Path) -> Path:
+    nearest = next((path for path in (folder, *folder.parents) if os.path.exists(path)), folder)
+    if os.access(nearest, os.W_OK | os.X_OK):
+        return folder
+    standby = temporary_folder()
+    with suppress(OSError):
+        standby.mkdir(mode=0o700, exist_ok=True)
+        if not hasattr(os, "getuid") or standby.stat().st_uid == os.getuid():  # not one laid out by somebody else
+            return standby
+    return folder
+
+
+def assets_dir() -> Path:
+    """The folder ``assets/`` that ships with the project."""
+    return Path(__file__).resolve().parent.parent / "assets"
+
+
+def runs_dir() -> Path:
+    """Where training runs are kept: ``CIFAR_LAB_RUNS``, else below the user's data directory (`data_folder`)."""
+    configured = os.environ.get("CIFAR_LAB_RUNS")
+    return Path(configured).expanduser() if configured else data_folder() / "runs"
+
+
+def read_json(path: Path) -> dict:
+    """A JSON object from `path`; ModelError that names the file where it is missing or broken."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{path} is missing.") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} can't be read as JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise ModelError(f"{path} holds {type(value).__name__}, expected a JSON object.")
+    return value
+
+
+def write_json(path: Path, value: dict) -> None:
+    """Write `value` as JSON whole or not at all; LabError where the file can't be written."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Learning: from settings to a finished run directory."""

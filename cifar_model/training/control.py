@@ -1,0 +1,58 @@
+"""What the world asks of a run under way: signals and the inbox."""
+
+import signal
+import threading
+import time
+from contextlib import contextmanager
+
+from cifar_model.training.folder import RunDirectory
+
+POLL_SECONDS = 0.2
+
+
+class Control:
+    """What the world asks of a run: signals and the inbox."""
+
+    def __init__(self, directory: RunDirectory):
+        self.directory = directory
+        self.stopping = False
+        self.paused = False
+        self.learning_rate: float | None = None
+
+    def poll(self) -> None:
+        """Take requests, and wait while paused."""
+        self._take()
+        while self.paused and not self.stopping:
+            time.sleep(POLL_SECONDS)
+            self._take()
+
+    def _take(self) -> None:
+        for request in self.directory.requests():
+            action = request.get("action")
+            if action == "stop":
+                self.stopping = True
+            elif action == "set-lr" and isinstance(request.get("value"), int | float):
+                self.learning_rate = float(request["value"])
+            elif action in ("pause", "resume") and self.paused != (action == "pause"):
+                self.paused = action == "pause"
+                self.directory.set_status("paused" if self.paused else "running")
+
+    @contextmanager
+    def signals(self):
+        """Ctrl-C and SIGTERM ask to stop; a second Ctrl-C interrupts at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def stop(number, frame):
+            if self.stopping and number == signal.SIGINT:
+                raise KeyboardInterrupt
+            self.stopping = True
+
+        kinds = [signal.SIGINT, signal.SIGTERM]
+        before = {kind: signal.signal(kind, stop) for kind in kinds}
+        try:
+            yield
+        finally:
+            for kind, handler in before.items():
+                signal.signal(kind, handler)

@@ -1,0 +1,135 @@
+"""The settings of a training: their limits, and the command line that repeats them. No TensorFlow."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from cifar_model.errors import SettingsError
+from cifar_model.networks.choices import NETWORKS, OPTIMIZERS, RECIPES
+from cifar_model.training.recipes import MINI_RECIPE_TABLE, RECIPE_TABLE, Recipe
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+# Lowest and highest admitted value of each number in Settings.
+LIMITS = {
+    "epochs": (1, 200),
+    "batch_size": (8, 2048),
+    "learning_rate": (1e-6, 2.0),
+    "fraction": (0.001, 1.0),
+    "mixup": (0.0, 4.0),
+    "validation": (0.02, 0.5),
+    "seed": (0, 2**31 - 1),
+    "dropout": (0.0, 0.8),
+    "dense": (8, 512),
+    "blocks": (1, 4),
+    "filters": (4, 256),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that decides a training run; the same fields stand in ``settings.json`` and on the command line.
+
+    epochs, batch_size, learning_rate, optimizer and augment default to the recipe's own values (see
+    `default_settings`). fraction is the share of the training part to use, validation the share of the
+    training images held out (not of the distilled pictures, ``data="mini"``, which have recipes and validation
+    pictures of their own); start_from names a model of the same network whose weights to begin with; outliers
+    names pictures of other things to show as well ("cifar100" or a path, "none" for none; see `outliers`); mixup is
+    the alpha of mixup's Beta(alpha, alpha), 0 for no blends (Zhang et al. 2018, arXiv:1710.09412); filters, dropout
+    and dense shape the ``custom`` network alone.
+
+    Raises SettingsError on any value outside `LIMITS` or unknown name.
+    """
+
+    network: str = "lab-net"
+    recipe: str = "quick"
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    optimizer: str | None = None
+    augment: bool | None = None
+    fraction: float = 1.0
+    validation: float = 0.1
+    seed: int = 0
+    precision: str = "auto"
+    deterministic: bool = False
+    data: str | None = None
+    start_from: str | None = None
+    outliers: str = "none"
+    mixup: float = 0.0
+    filters: tuple[int, ...] = (32, 64, 64)
+    dropout: float = 0.2
+    dense: int = 64
+
+    def __post_init__(self):
+        _choice("network", self.network, NETWORKS)
+        _choice("recipe", self.recipe, RECIPES)
+        recipe = self.details
+        for field in ("epochs", "batch_size", "learning_rate", "optimizer", "augment"):
+            if getattr(self, field) is None:
+                object.__setattr__(self, field, getattr(recipe, field))
+        object.__setattr__(self, "filters", tuple(self.filters))
+        _choice("optimizer", self.optimizer, OPTIMIZERS)
+        _choice("precision", self.precision, PRECISIONS)
+        for field in ("epochs", "batch_size", "seed", "dense"):
+            _number(field, getattr(self, field), whole=True)
+        for field in ("learning_rate", "fraction", "validation", "dropout", "mixup"):
+            _number(field, getattr(self, field))
+        _number("blocks", len(self.filters), whole=True)
+        for width in self.filters:
+            _number("filters", width, whole=True)
+
+    @property
+    def details(self) -> Recipe:
+        """The recipe's own entries, the hidden ones included."""
+        return (MINI_RECIPE_TABLE if self.data == "mini" else RECIPE_TABLE)[self.network][self.recipe]
+
+    def to_dict(self) -> dict:
+        """Plain values for JSON."""
+        return dataclasses.asdict(self) | {"filters": list(self.filters)}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "Settings":
+        """The inverse of `to_dict`; SettingsError on a field that does not exist."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise SettingsError(f"Unknown settings: {', '.join(unknown)}. Known: {', '.join(sorted(known))}.")
+        return cls(**values)
+
+    def to_argv(self) -> list[str]:
+        """The options of ``python -m cifar_model train`` that give these settings; defaults are left out."""
+        plain = Settings(network=self.network, recipe=self.recipe, data=self.data)
+        argv = ["--network", self.network, "--recipe", self.recipe]
+        if self.data is not None:
+            argv += ["--data", self.data]
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value == getattr(plain, field.name):
+                continue
+            option = "--" + field.name.replace("_", "-")
+            if field.name == "augment":
+                argv.append("--augment" if value else "--no-augment")
+            elif field.name == "deterministic":
+                argv.append(option)
+            elif field.name == "filters":
+                argv += [option, ",".join(map(str, value))]
+            else:
+                argv += [option, str(value)]
+        return argv
+
+
+def default_settings(network: str = "lab-net", recipe: str = "quick", data: str | None = None) -> Settings:
+    """The recipe's own settings for that network and data. Raises SettingsError on an unknown name."""
+    return Settings(network=network, recipe=recipe, data=data)
+
+
+def _choice(field: str, value, allowed) -> None:
+    if value not in allowed:
+        raise SettingsError(f"Unknown {field} {value!r}. Choose one of: {', '.join(allowed)}.")
+
+
+def _number(field: str, value, *, whole: bool = False) -> None:
+    low, high = LIMITS[field]
+    kind = int if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
+        what = "a whole number" if whole else "a number"
+        raise SettingsError(f"{field} is {value!r}; it must be {what} from {low} to {high}.")

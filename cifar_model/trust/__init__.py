@@ -1,0 +1,1 @@
+"""How good, how honest, how far to trust."""

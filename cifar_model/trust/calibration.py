@@ -1,0 +1,127 @@
+"""How honest a classifier's probabilities are, and how they are made so: pure NumPy."""
+
+import numpy as np
+
+from cifar_model.trust.metrics import checked_answers, cross_entropy_loss
+
+
+def expected_calibration_error(y_true: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
+    """Mean gap between how sure the classifier was and how often it was right, 0–1.
+
+    The confidence is the highest probability. Answers sorted by it are cut into `bins` of equal number
+    (Nguyen & O'Connor 2015; bins of equal width would be nearly empty at the low end); the gaps
+    |mean confidence - accuracy| are weighted by the bins' sizes (ECE, Guo et al. 2017, equation 3).
+
+    Raises
+    ------
+    ValueError
+        No labels, arrays that don't belong together, or fewer than 1 bin.
+    """
+    sure, right, number = reliability_bins(y_true, probabilities, bins).T
+    return float(np.average(np.abs(sure - right), weights=number))
+
+
+def reliability_bins(y_true: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> np.ndarray:
+    """How sure the classifier was and how often it was right, in bins of equal number by confidence.
+
+    Returns
+    -------
+    float64 array (k, 3), k = min(bins, n): mean confidence, accuracy (0–1 both), number of pictures; the least sure
+    bin first. `expected_calibration_error` is the mean of |confidence - accuracy| weighted by the numbers.
+
+    Raises
+    ------
+    ValueError
+        No labels, arrays that don't belong together, or fewer than 1 bin.
+    """
+    y_true, probabilities = checked_answers(y_true, probabilities)
+    if bins < 1:
+        raise ValueError(f"bins must be 1 or more. Received: {bins}.")
+    confidence = probabilities.max(axis=1).astype(float)
+    right = probabilities.argmax(axis=1) == y_true
+    parts = np.array_split(np.argsort(confidence, kind="stable"), min(bins, len(confidence)))
+    return np.array([(confidence[part].mean(), right[part].mean(), len(part)) for part in parts])
+
+
+def scale_temperature(probabilities: np.ndarray, temperature: float, power: float = 0.0) -> np.ndarray:
+    """Softmax probabilities as they would be with all logits divided by `temperature`.
+
+    Above 1 it makes answers less sure, below 1 surer; their order never changes (Guo et al. 2017, "On
+    Calibration of Modern Neural Networks", section 4.2).
+
+    With a `power` q other than 0, what is divided is not ln p but (p^q - 1) / q (Box & Cox 1964), of which ln p is the
+    limit at q = 0. A network trained with label smoothing leaves every class a floor of probability; below 0 the
+    power tells apart what lies near that floor, which no single temperature can.
+
+    Parameters
+    ----------
+    probabilities : array (n, classes), rows sum to 1
+    temperature : above 0
+    power : usually -1 to 0
+
+    Returns
+    -------
+    array (n, classes) of the same dtype, rows sum to 1
+    """
+    probabilities = np.asarray(probabilities)
+    logits = _box_cox(probabilities, power) / temperature
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return (powers / powers.sum(axis=1, keepdims=True)).astype(probabilities.dtype)
+
+
+def calibrate(probabilities: np.ndarray, calibration: dict) -> np.ndarray:
+    """A network's own softmax made honest: `scale_temperature` as a card's `calibration` says; {} changes nothing."""
+    temperature, power = calibration.get("temperature", 1.0), calibration.get("power", 0.0)
+    return probabilities if (temperature, power) == (1, 0) else scale_temperature(probabilities, temperature, power)
+
+
+def fit_temperature(y_true: np.ndarray, probabilities: np.ndarray, power: float = 0.0) -> float:
+    """The temperature with the lowest cross-entropy on these labels, 0.05 to 20 (Guo et al. 2017, section 4.2).
+
+    Fit it on pictures that the network has neither learnt from nor is scored on.
+
+    Raises
+    ------
+    ValueError
+        No labels, or arrays that don't belong together.
+    """
+    y_true, probabilities = checked_answers(y_true, probabilities)
+    logits = _box_cox(probabilities, power)
+    logits -= logits.max(axis=1, keepdims=True)
+    wanted = logits[np.arange(len(y_true)), y_true].mean()
+    low, high = 1 / 20, 20.0  # of the inverse temperature: in it the loss is convex, its slope rises
+    for _ in range(60):
+        middle = (low + high) / 2
+        powers = np.exp(middle * logits)
+        slope = (powers * logits).sum(axis=1) / powers.sum(axis=1)
+        low, high = (middle, high) if slope.mean() < wanted else (low, middle)
+    return 1 / low
+
+
+def fit_calibration(y_true: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """What `calibrate` needs, with the lowest cross-entropy on these labels: {"temperature", "power"}.
+
+    The power is another than 0 only where these pictures clearly ask for a second number, that is, where it lowers
+    the Bayesian information criterion (Schwarz 1978).
+
+    Raises
+    ------
+    ValueError
+        No labels, or arrays that don't belong together.
+    """
+    y_true, probabilities = checked_answers(y_true, probabilities)
+
+    def loss(power: float) -> float:
+        temperature = fit_temperature(y_true, probabilities, power)
+        return cross_entropy_loss(y_true, scale_temperature(probabilities.astype(float), temperature, power))
+
+    coarse = min(np.arange(-10, 6) / 10, key=loss)
+    best = float(min(coarse + np.arange(-9, 10) / 100, key=loss))
+    if 2 * len(y_true) * (loss(0.0) - loss(best)) <= np.log(len(y_true)):
+        best = 0.0
+    return {"temperature": fit_temperature(y_true, probabilities, best), "power": best}
+
+
+def _box_cox(probabilities: np.ndarray, power: float) -> np.ndarray:
+    logits = np.log(np.maximum(probabilities.astype(float), 1e-30))
+    return np.expm1(power * logits) / power if power else logits

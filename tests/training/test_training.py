@@ -1,0 +1,393 @@
+"""Learning: its parts against plain loops, and whole runs on a tiny generated data set."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import REPOSITORY
+
+from cifar_model.answering.classifier import Classifier
+from cifar_model.errors import LabError, RunError
+from cifar_model.models.card import load_card
+from cifar_model.models.folder import find_model, list_models
+from cifar_model.models.history import read_history
+from cifar_model.models.network import load_network
+from cifar_model.runs.change import request
+from cifar_model.runs.read import read_guesses, read_run
+from cifar_model.storage import runs_dir
+from cifar_model.training.batches import augment_batch, blend_batch, epoch_batches, shrink
+from cifar_model.training.folder import RunDirectory
+from cifar_model.training.settings import Settings
+from cifar_model.training.train import train
+from cifar_model.trust.calibration import calibrate
+
+# ----------------------------------------------------------------------------- parts
+
+
+def test_augment_matches_a_loop_over_reflected_pictures():
+    rng = np.random.default_rng(3)
+    images = rng.integers(0, 256, (40, 32, 32, 3), np.uint8)
+    mirrored = rng.random(40) < 0.5
+    result = augment_batch(images, np.random.default_rng(7), mirrored=mirrored, shift=2, cutout=0)
+    draws = np.random.default_rng(7)
+    down, right = draws.integers(-2, 3, (40, 1))[:, 0], draws.integers(-2, 3, (40, 1))[:, 0]
+    for i, image in enumerate(images):
+        padded = np.pad(image, ((2, 2), (2, 2), (0, 0)), mode="reflect")
+        expected = padded[2 + down[i] : 34 + down[i], 2 + right[i] : 34 + right[i]]
+        np.testing.assert_array_equal(result[i], expected[:, ::-1] if mirrored[i] else expected)
+    assert len(set(zip(down, right, strict=True))) > 10
+
+
+def test_blends_lie_between_two_images_and_so_do_their_targets():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (6, 32, 32, 3), np.uint8)
+    targets = np.eye(10, dtype=np.float32)[rng.integers(0, 10, 6)]
+    blended, mixed = blend_batch(images, targets, np.random.default_rng(5), alpha=1.0)
+    shares = np.random.default_rng(5).beta(1.0, 1.0, 6)
+    for i, share in enumerate(shares):
+        exact = share * images[i].astype(float) + (1 - share) * images[5 - i]
+        assert np.abs(blended[i] - exact).max() <= 0.51
+        np.testing.assert_allclose(mixed[i], share * targets[i] + (1 - share) * targets[5 - i], atol=1e-6)
+
+
+def test_outliers_follow_the_batch_and_leave_it_as_it_is():
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (64, 32, 32, 3), np.uint8), rng.integers(0, 10, 64)
+    others = rng.integers(0, 256, (9, 32, 32, 3), np.uint8)
+    settings = Settings(network="seed-cnn", batch_size=16, augment=True)
+    without = list(epoch_batches(images, labels, settings=settings, epoch=3))
+    exposed = list(epoch_batches(images, labels, settings=settings, epoch=3, outliers=others))
+    assert len(without) == len(exposed) == 4
+    for (x, y), (more_x, more_y) in zip(without, exposed, strict=True):
+        assert more_x.shape == (24, 32, 32, 3)
+        np.testing.assert_array_equal(more_x[:16], x)
+        np.testing.assert_array_equal(more_y[:16], y)
+        np.testing.assert_allclose(more_y[16:], 0.1)
+
+
+def test_cutout_paints_one_square_inside_each_picture():
+    images = np.zeros((50, 24, 24, 3), np.uint8)
+    result = augment_batch(images, np.random.default_rng(0), mirrored=np.zeros(50, bool), shift=1, cutout=6)
+    painted = (result == 128).all(-1)
+    assert (painted.sum((1, 2)) == 36).all()
+    assert all(np.ptp(np.nonzero(picture)[0]) == 5 and np.ptp(np.nonzero(picture)[1]) == 5 for picture in painted)
+
+
+@pytest.mark.parametrize("size", [8, 20, 24, 32])
+def test_shrink_is_the_mean_over_each_pixels_area(size):
+    images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
+    fine = images.repeat(size, 1).repeat(size, 2).astype(float)  # every output pixel is now 32×32 whole ones
+    expected = fine.reshape(6, size, 32, size, 32, 3).mean((2, 4))
+    assert np.abs(shrink(images, size) - expected).max() <= 0.5001
+
+
+def test_epochs_repeat_and_mirror_alternately():
+    images = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), np.uint8)
+    labels = np.arange(64) % 10
+    settings = Settings(network="seed-cnn", recipe="quick", batch_size=16, seed=5)
+
+    def epoch(number):
+        pictures, targets = zip(*epoch_batches(images, labels, settings=settings, epoch=number), strict=True)
+        return np.concatenate(pictures), np.concatenate(targets)
+
+    first, again, second = epoch(1), epoch(1), epoch(2)
+    np.testing.assert_array_equal(first[0], again[0])
+    assert not np.array_equal(first[0], second[0])
+    assert first[1].shape == (64, 10) and sorted(first[1].argmax(1)) == sorted(labels)
+    # Without shift, each picture is mirrored in exactly one of two epochs in a row.
+    plain = Settings(network="seed-cnn", recipe="quick", batch_size=64, seed=5, augment=False)
+    order = next(iter(epoch_batches(images, labels, settings=plain, epoch=1)))[0]
+    assert {picture.tobytes() for picture in order} == {picture.tobytes() for picture in images}
+
+
+# ----------------------------------------------------------------------------- whole runs
+
+
+def small(tiny_cifar10, **changes) -> Settings:
+    values = dict(network="custom", filters=(8, 8), dense=16, recipe="quick", epochs=2, precision="float32")
+    return Settings(data=str(tiny_cifar10), **(values | changes))
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_cifar10):
+    """A finished run of seed-cnn that has learnt the stripes."""
+    path = runs_dir() / "finished"
+    settings = Settings(
+        network="seed-cnn", recipe="quick", epochs=8, batch_size=32, data=str(tiny_cifar10), precision="float32"
+    )
+    records = []
+    card = train(settings, path, command="the command", report=lambda kind, record: records.append((kind, record)))
+    return path, card, records
+
+
+def test_a_finished_run_holds_everything_it_promises(finished):
+    path, card, records = finished
+    status = json.loads((path / "status.json").read_text())
+    assert status["state"] == "finished" and status["epoch"] == status["epochs"] == 8
+    history = read_history(path)
+    assert list(history["epoch"]) == list(range(1, 9))
+    assert np.isfinite(history.to_numpy()).all()
+    pd.testing.assert_frame_equal(
+        history.drop(columns="epoch"), pd.DataFrame([r for kind, r in records if kind == "epoch"])[history.columns[1:]],
+        rtol=1e-4, check_dtype=False,
+    )  # fmt: skip
+    progress = [json.loads(line) for line in (path / "progress.jsonl").read_text().splitlines()]
+    assert progress == [record for kind, record in records if kind == "progress"]
+    assert progress[-1]["step"] == progress[-1]["steps"] == 360 // 32
+    assert progress[-1]["loss"] == pytest.approx(history["loss"].iloc[-1], rel=1e-4)
+    assert load_card(path) == card
+    assert card["command"] == "the command" and card["parameters"] == 123_210
+    assert card["data"]["train"] == 360 and card["data"]["validation"] == 40 and card["data"]["test"] == 100
+    assert any((path / "tensorboard").rglob("events.*"))
+    guesses = read_guesses(path)
+    assert guesses.images.shape == (8, 32, 32, 3) and guesses.probabilities.shape == (8, 10)
+    assert not list(path.rglob("*.tmp")) and not list(path.glob(".*.keras"))
+
+
+def test_it_has_learnt_and_the_saved_network_scores_what_the_card_says(finished, tiny_cifar10):
+    from cifar_model.data.cache import load_cifar10
+
+    path, card, _ = finished
+    assert card["scores"]["test_accuracy"] > 0.5
+    (_, _), (images, labels) = load_cifar10(tiny_cifar10)
+    raw = load_network(path).predict_on_batch(np.asarray(images))
+    np.testing.assert_allclose(Classifier(path, calibrated=False).predict(np.asarray(images)), raw, atol=1e-5)
+    answers = Classifier(path).predict(np.asarray(images))
+    np.testing.assert_allclose(answers, calibrate(raw, card["calibration"]), atol=1e-5)
+    assert (answers.argmax(1) == labels).mean() == pytest.approx(card["scores"]["test_accuracy"])
+    loss = -np.log(answers[np.arange(len(labels)), labels]).mean()
+    assert loss == pytest.approx(card["scores"]["test_loss"], rel=1e-3)
+
+
+def test_runs_and_their_epochs_are_models(finished):
+    path, card, _ = finished
+    assert find_model("finished") == path
+    assert find_model("finished@3") == path / "epochs" / "epoch-003.keras"
+    assert find_model(path) == path
+    names = [model.name for model in list_models(epochs=True)]
+    assert "finished" in names and "finished@8" in names
+    assert load_card(find_model("finished@3")) == card
+    best = load_network(find_model(f"finished@{card['best_epoch']}")).get_weights()
+    for ours, saved in zip(best, load_network(path).get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, saved)
+    with pytest.raises(LabError, match="finished"):
+        find_model("finished@99")
+
+
+def test_lab_net_trains_with_muon_and_resolutions_and_answers_alike_in_float32(tiny_cifar10, tmp_path):
+    settings = Settings(
+        network="lab-net", recipe="full", epochs=2, batch_size=120, data=str(tiny_cifar10), precision="bfloat16"
+    )
+    card = train(settings, tmp_path / "lab")
+    assert card["averaging"] == "mirror" and card["precision"] == "bfloat16"
+    assert 0 <= card["scores"]["test_accuracy_single_view"] <= 1
+    network = load_network(tmp_path / "lab")
+    assert {layer.compute_dtype for layer in network.layers} == {"float32"}
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    np.testing.assert_allclose(
+        network.predict_on_batch(pictures), network.predict_on_batch(pictures[:, :, ::-1]), atol=1e-5
+    )
+
+
+def weights(path):
+    return load_network(path).get_weights()
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "cifar_model", *map(str, arguments)]
+
+
+def test_killed_and_resumed_is_the_same_as_never_killed(tiny_cifar10):
+    options = [
+        "--network", "custom", "--filters", "8,8", "--dense", 16, "--recipe", "quick", "--epochs", 4,
+        "--batch-size", 8, "--deterministic", "--precision", "float32", "--data", tiny_cifar10, "--queue",
+    ]  # fmt: skip
+    quiet = dict(cwd=REPOSITORY, stdout=subprocess.DEVNULL)
+    subprocess.run(command("train", *options, "--run", "whole"), check=True, **quiet)
+    folder = runs_dir() / "broken"
+    process = subprocess.Popen(command("train", *options, "--run", "broken"), **quiet)
+    deadline = time.monotonic() + 300
+    while len(read_history(folder)) < 2 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    before = read_history(folder)
+    assert 2 <= len(before) < 4, "killed too late to test anything"
+    assert read_run("broken").state == "interrupted"
+    subprocess.run(command("train", "--resume", "broken"), check=True, **quiet)
+    after = read_history(folder)
+    assert list(after["epoch"]) == [1, 2, 3, 4]
+    columns = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
+    pd.testing.assert_frame_equal(after[columns], read_history(runs_dir() / "whole")[columns])
+    for file in ("model.keras", "epochs/epoch-004.keras"):
+        for ours, theirs in zip(weights(folder / file), weights(runs_dir() / "whole" / file), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    result = subprocess.run(command("train", "--resume", "broken"), cwd=REPOSITORY, capture_output=True, text=True)
+    assert result.returncode == 1 and "finished" in result.stderr
+
+
+class Director(threading.Thread):
+    """Trains in a thread, so that the test can send requests meanwhile."""
+
+    def __init__(self, settings, path):
+        super().__init__(daemon=True)
+        self.settings, self.path, self.records, self.card = settings, path, [], None
+        self.start()
+
+    def run(self):
+        self.card = train(self.settings, self.path, report=lambda *record: self.records.append(record))
+
+    def wait_for(self, state):
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            if self.state() == state:
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"still {self.state()}, waited for {state}")
+
+    def state(self):
+        try:
+            return json.loads((self.path / "status.json").read_text())["state"]
+        except (OSError, ValueError):
+            return None
+
+    def lines(self):
+        return len((self.path / "progress.jsonl").read_bytes().splitlines())
+
+
+def test_pause_set_rate_resume_and_stop(tiny_cifar10):
+    path = runs_dir() / "steered"
+    director = Director(small(tiny_cifar10, epochs=200, batch_size=8), path)
+    director.wait_for("running")
+    request("steered", "pause")
+    director.wait_for("paused")
+    count = director.lines()
+    time.sleep(1.2)
+    assert director.lines() == count
+    request("steered", "set-lr", 0.0005)
+    request("steered", "resume")
+    director.wait_for("running")
+    deadline = time.monotonic() + 60
+    while read_run("steered").status["epoch"] < 1 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    request("steered", "stop")
+    director.join(60)
+    assert director.card["scores"]["test_accuracy"] >= 0
+    status = json.loads((path / "status.json").read_text())
+    assert status["state"] == "stopped" and 1 <= status["epoch"] < 200
+    # Set within the warm-up (10 epochs long), it is the height that the rate is rising to.
+    rate = read_history(path)["learning_rate"].iloc[0]
+    assert rate == pytest.approx(0.0005 / 10, rel=0.05)
+    assert not list((path / "requests").iterdir())
+    assert load_network(path).output_shape == (None, 10)
+
+
+def test_stop_in_the_first_epoch_keeps_a_model(tiny_cifar10, tmp_path):
+    path = tmp_path / "early"
+    (path / "requests").mkdir(parents=True)
+    (path / "requests" / "1-stop.json").write_text('{"action": "stop"}')
+    (path / "requests" / "0-junk.json").write_text("{nonsense")
+    waiting = iter([[], []])
+    card = train(small(tiny_cifar10, epochs=50, batch_size=8), path, ahead=lambda: next(waiting))
+    assert json.loads((path / "status.json").read_text())["state"] == "stopped"
+    assert card["best_epoch"] == 0 and len(read_history(path)) == 0
+    load_network(path)
+
+
+def test_ctrl_c_stops_and_keeps_the_model(tiny_cifar10):
+    options = ["--network", "custom", "--filters", "8", "--batch-size", 8, "--epochs", 200, "--data", tiny_cifar10]
+    process = subprocess.Popen(
+        command("train", *options, "--run", "interrupted-by-hand", "--queue"),
+        cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+    )  # fmt: skip
+    path = runs_dir() / "interrupted-by-hand"
+    deadline = time.monotonic() + 120
+    while len(read_history(path)) < 1 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.CTRL_BREAK_EVENT if os.name == "nt" else signal.SIGINT)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert "Test accuracy" in output and "Traceback" not in output
+    assert read_run("interrupted-by-hand").state == "stopped"
+
+
+def test_start_from_begins_with_another_models_weights(finished, tiny_cifar10, tmp_path):
+    path, _, _ = finished
+    settings = Settings(
+        network="seed-cnn", recipe="quick", epochs=1, learning_rate=1e-6, start_from="finished",
+        data=str(tiny_cifar10), precision="float32",
+    )  # fmt: skip
+    card = train(settings, tmp_path / "further")
+    assert card["start_from"]["name"] == "finished" and card["start_from"]["command"] == "the command"
+    for before, after in zip(weights(path), weights(tmp_path / "further"), strict=True):
+        if before.ndim == 4:  # kernels have hardly moved at such a rate
+            np.testing.assert_allclose(before, after, atol=1e-4)
+    with pytest.raises(LabError, match="another shape"):
+        train(small(tiny_cifar10, start_from="finished"), tmp_path / "other")
+
+
+# ----------------------------------------------------------------------------- what goes wrong
+
+
+def test_a_loss_that_is_not_a_number_fails_clearly(tiny_cifar10, tmp_path):
+    import keras
+
+    class Break(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                for variable in self.model.trainable_variables:
+                    variable.assign(np.full(variable.shape, np.nan))
+
+    path = tmp_path / "nan"
+    with pytest.raises(RunError, match="loss became nan in epoch 2, step 1"):
+        train(small(tiny_cifar10, epochs=3), path, callbacks=[Break()])
+    status = json.loads((path / "status.json").read_text())
+    assert status["state"] == "failed" and "learning rate" in status["message"]
+    assert np.isfinite(weights(path)[-1]).all()  # the first epoch's network is still there
+
+
+def test_no_data_fails_clearly(tmp_path):
+    with pytest.raises(LabError, match="nowhere"):
+        train(Settings(data=str(tmp_path / "nowhere")), tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "failed"
+
+
+def test_a_second_process_on_the_same_run_is_refused(tiny_cifar10, tmp_path):
+    path = tmp_path / "held"
+    with RunDirectory(path).hold():
+        result = subprocess.run(
+            command("train", "--data", tiny_cifar10, "--run", "held"),
+            cwd=REPOSITORY, env={**os.environ, "CIFAR_LAB_RUNS": str(tmp_path)}, capture_output=True, text=True,
+        )  # fmt: skip
+    assert result.returncode == 1
+    assert "Another process is at work" in result.stderr and "Traceback" not in result.stderr
+    assert not (path / "settings.json").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a limit on file sizes, which Windows hasn't")
+def test_a_full_disk_leaves_no_half_written_model(tiny_cifar10, tmp_path):
+    import resource
+
+    options = ["--network", "seed-cnn", "--epochs", 1, "--data", tiny_cifar10, "--run", "full-disk"]
+    result = subprocess.run(
+        command("train", *options),
+        cwd=REPOSITORY,
+        env={**os.environ, "CIFAR_LAB_RUNS": str(tmp_path)},
+        # A file can't grow beyond 200 kB: small records fit, the network doesn't.
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)),
+        capture_output=True,
+        text=True,
+    )
+    path = tmp_path / "full-disk"
+    assert result.returncode == 1 and "Traceback" not in result.stderr, result.stderr
+    status = json.loads((path / "status.json").read_text())
+    assert status["state"] == "failed" and status["message"]
+    assert not list(path.rglob("*.keras")) and not list(path.rglob("*.h5"))
