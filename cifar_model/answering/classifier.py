@@ -12,13 +12,12 @@ from cifar_model.classes import IMAGE_SIZE
 from cifar_model.errors import ModelError, SettingsError
 from cifar_model.models.card import load_card
 from cifar_model.models.folder import find_model
-from cifar_model.models.layout import SCOPE_FILE
 from cifar_model.models.network import load_network
 from cifar_model.networks.backend import import_keras
 from cifar_model.networks.views import with_features
 from cifar_model.trust.answer_sets import answer_sets
 from cifar_model.trust.calibration import calibrate
-from cifar_model.trust.scope import Scope
+from cifar_model.trust.scope import METHOD, scope_score
 
 DEFAULT_MODEL = "lab-net"
 BATCH_SIZE = 128  # beyond it nothing gets faster
@@ -33,7 +32,7 @@ class Examination:
     probabilities : float32 (n, 10), as `Classifier.predict` answers them
     raw : float32 (n, 10), the network's own softmax
     sets : bool (n, 10), the classes that can't be ruled out at the level asked for; None where the card has no sets
-    scope : float32 (n,), higher = more like the ten classes; None where the model has no such score
+    scope : float32 (n,), see `trust.scope`, higher = more like the ten classes; None where the card has no threshold
     in_scope : bool (n,), whether `scope` reaches its threshold; None with `scope`
     """
 
@@ -56,7 +55,7 @@ class Classifier:
     Attributes
     ----------
     name : str; path : Path; card : dict, empty for a network without one; network : keras.Model as it was saved;
-        calibration, sets : the card's parts that apply, {} where none does; scope : `scope.Scope` or None
+        calibration, sets : the card's parts that apply, {} where none does; scope_threshold : float or None
 
     Raises
     ------
@@ -76,9 +75,9 @@ class Classifier:
         self._fitted: dict = fitted.get("calibration", {})
         self.calibration = self._fitted if calibrated else {}
         self.sets: dict = fitted.get("sets", {})
-        self.scope = None
-        if self.path.is_dir() and (self.path / SCOPE_FILE).is_file():
-            self.scope = Scope.load(self.path / SCOPE_FILE)
+        scope = fitted.get("scope", {})
+        # An older card's threshold is one of another score.
+        self.scope_threshold = float(scope["threshold"]) if scope.get("method") == METHOD else None
         keras = import_keras()
         self.network = network = load_network(self.path)
         try:
@@ -133,14 +132,15 @@ class Classifier:
         SettingsError, ModelError
             As `predict`; SettingsError also on another level.
         """
-        raw, features = self._ask(images, batch_size)
+        raw, _ = self._ask(images, batch_size)
         sets = scope = in_scope = None
+        # Fitted after calibration, so computed after it, whichever probabilities are shown.
+        fitted = calibrate(raw, self._fitted)
         if self.sets:
-            # Fitted after calibration, so computed after it, whichever probabilities are shown.
-            sets = answer_sets(calibrate(raw, self._fitted), self.sets, level)
-        if self.scope is not None:
-            scope = self.scope.score(features, raw)
-            in_scope = scope >= self.scope.threshold
+            sets = answer_sets(fitted, self.sets, level)
+        if self.scope_threshold is not None:
+            scope = scope_score(fitted)
+            in_scope = scope >= self.scope_threshold
         return Examination(calibrate(raw, self.calibration), raw, sets, scope, in_scope)
 
     def _ask(self, images: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray | None]:

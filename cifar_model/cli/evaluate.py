@@ -11,9 +11,11 @@ from cifar_model.classes import CLASS_NAMES
 from cifar_model.cli.options import check_fitted, file_path, json_option, model_option, raw_option
 from cifar_model.cli.output import progress_bar
 from cifar_model.data.cache import load_cifar10
+from cifar_model.errors import SettingsError
 from cifar_model.trust.answer_sets import LEVELS, answer_sets, evaluate_sets
 from cifar_model.trust.calibration import calibrate, expected_calibration_error, reliability_bins
 from cifar_model.trust.metrics import accuracy_score, confusion_matrix, cross_entropy_loss, precision_recall
+from cifar_model.trust.mixes import PAIRS, SHARES, mix_scores
 
 
 @click.command()
@@ -25,6 +27,7 @@ from cifar_model.trust.metrics import accuracy_score, confusion_matrix, cross_en
 @click.option("--chart", metavar="FILE", type=file_path, help="Draw the confusion matrix: .png, .svg or .html.")
 @click.option("--calibration", is_flag=True, help="How sure it was, how often right, and what its answer sets hold.")
 @click.option("--scope", "with_scope", is_flag=True, help='How many it takes for "none of the ten" by mistake.')
+@click.option("--mixes", is_flag=True, help="How well its probabilities follow the shares of blends of two images.")
 @json_option
 def evaluate(
     model: str,
@@ -35,6 +38,7 @@ def evaluate(
     chart: Path | None,
     calibration: bool,
     with_scope: bool,
+    mixes: bool,
     as_json: bool,
 ) -> None:
     """Score a model on CIFAR-10: accuracy, loss, precision and recall of each class, confusion matrix."""
@@ -86,6 +90,16 @@ def evaluate(
             }
     if with_scope:
         result["false_alarms"] = float(1 - np.concatenate([part.in_scope for part in found]).mean())
+    if mixes:
+        if len(np.unique(labels)) < 2:
+            raise SettingsError(f"--mixes needs images of two classes; these {len(labels)} are of one. Raise --limit.")
+        with progress_bar(PAIRS * len(SHARES)) as bar:
+
+            def believed(blends: np.ndarray) -> np.ndarray:
+                bar.update(len(blends))
+                return classifier.predict(blends)
+
+            result["mixes"] = mix_scores(believed, images, labels)
     title = f"{classifier.name} on {len(images):,} {split} images"
     if chart:
         save_chart(confusion_chart(confusion, title=title), chart)
@@ -112,6 +126,12 @@ def evaluate(
             )
     if with_scope:
         click.echo(f"\nnone of the ten: {100 * result['false_alarms']:.2f} % flagged by mistake")
+    if mixes:
+        found_mixes = result["mixes"]
+        click.echo(f"\nblends of {found_mixes['pairs']:,} pairs of images of two classes, at 10 to 90 %:")
+        click.echo(f"  mean distance of a probability from its share  {found_mixes['share_error']:.3f}")
+        click.echo(f"  mean probability of both classes together      {found_mixes['parents_mass']:.3f}")
+        click.echo(f"  both classes the two most probable at 50 %     {100 * found_mixes['top_two']:.1f} %")
     width = max(6, len(str(confusion.max())) + 2)
     click.echo("\nConfusion matrix: rows are the truth, columns the answer")
     click.echo(" " * 12 + "".join(f"{name[: width - 1]:>{width}}" for name in CLASS_NAMES))

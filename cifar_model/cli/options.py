@@ -32,7 +32,8 @@ def check_level(level: str | None) -> None:
 
 def check_fitted(classifier, *, sets: bool, scope: bool) -> None:
     """ModelError where a model lacks what is asked for."""
-    missing = ["answer sets"] * (sets and not classifier.sets) + ["scope score"] * (scope and not classifier.scope)
+    missing = ["answer sets"] * (sets and not classifier.sets)
+    missing += ["scope score"] * (scope and classifier.scope_threshold is None)
     if missing:
         raise ModelError(
             f"The model {classifier.name} has no {' and no '.join(missing)}. With CIFAR-10 at hand, a whole run gets "

@@ -69,17 +69,33 @@ def split_by_content(images: np.ndarray, validation: float, fraction: float = 1.
     ValueError
         Fewer than three images.
     """
-    n = len(images)  # of pictures that occur twice, both lie on one side but where the boundary runs between them
+    n = len(images)
     if n < 3:
         raise ValueError(f"A split needs at least three images. Received: {n}.")
     names = fingerprints(images)
-    order = np.argsort(names, kind="stable")
     held_out = min(max(2, round(n * validation)), n - 1)
-    rest = order[held_out:]
+    return _split(names, int(np.partition(names, held_out - 1)[held_out - 1]), fraction)
+
+
+def split_at(images: np.ndarray, boundary: int) -> Split:
+    """The split of a training that held out every image up to a fingerprint, as its card tells.
+
+    Parameters
+    ----------
+    images : uint8 (n, 32, 32, 3), n ≥ 0, of any copy, part or order of CIFAR-10
+    boundary : `Split.boundary` of that training
+    """
+    return _split(fingerprints(images), boundary, 1.0)
+
+
+def _split(names: np.ndarray, boundary: int, fraction: float) -> Split:
+    order = np.argsort(names, kind="stable")
+    held_out = int((names <= boundary).sum())
+    rest, every = order[held_out:], round(1 / SELECTION_SHARE)
     return Split(
         train=rest[: max(1, round(len(rest) * fraction))],
         # Every fourth, so that this part too of a smaller share lies inside that of a larger one.
-        selection=order[: held_out : round(1 / SELECTION_SHARE)],
-        untouched=order[:held_out][np.arange(held_out) % round(1 / SELECTION_SHARE) != 0],
-        boundary=int(names[order[held_out - 1]]),
+        selection=order[:held_out:every],
+        untouched=order[:held_out][np.arange(held_out) % every != 0],
+        boundary=boundary,
     )

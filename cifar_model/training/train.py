@@ -23,7 +23,7 @@ from cifar_model.errors import LabError, RunError, SettingsError
 from cifar_model.models.card import load_card
 from cifar_model.models.folder import find_model
 from cifar_model.models.history import HISTORY_COLUMNS, read_history
-from cifar_model.models.layout import ANSWERS_FILE, CARD_FILE, EPOCHS_FOLDER, MODEL_FILE, SCOPE_FILE
+from cifar_model.models.layout import ANSWERS_FILE, CARD_FILE, EPOCHS_FOLDER, MODEL_FILE
 from cifar_model.models.network import load_network, save_network
 from cifar_model.networks.backend import import_keras
 from cifar_model.networks.build import build_network, set_whitening
@@ -489,8 +489,8 @@ class _Run:
         if accuracy >= self.best_accuracy:
             self.best_accuracy, self.best_epoch = accuracy, epoch
             save_network(self.deployed, path / MODEL_FILE)
-            for name in (ANSWERS_FILE, SCOPE_FILE):  # of the network before, where a stopped run goes on
-                (path / name).unlink(missing_ok=True)
+            # Of the network before, where a stopped run goes on.
+            (path / ANSWERS_FILE).unlink(missing_ok=True)
             self._write_card({"validation_accuracy": accuracy})
         self.directory.save_checkpoint(
             self.network,
@@ -516,7 +516,6 @@ class _Run:
         self.control.paused, self.control.stopping = False, False
         found = assess(
             network,
-            train=(self.images[: self.train_count], self.labels[: self.train_count]),
             selection=(self.held_images, self.held_labels),
             untouched=self.untouched,
             test=self.test,

@@ -129,18 +129,24 @@ def evaluate_sets(y_true: np.ndarray, members: np.ndarray) -> dict:
     -------
     dict
         "coverage": share of sets that hold the truth; "mean_size"; "sizes": how many sets hold 0, 1, … 10 classes;
-        "classes": {name: mean size of the sets of pictures that show it, None where there is none}.
+        "classes": {name: mean size of the sets of pictures that show it, None where there is none};
+        "class_coverage": the same of the share of those sets that hold the truth, which nothing promises.
     """
     y_true, members = np.asarray(y_true), np.asarray(members)
     sizes = members.sum(axis=1)
     of_class = {
         name: float(sizes[y_true == i].mean()) if (y_true == i).any() else None for i, name in enumerate(CLASS_NAMES)
     }
+    holds = members[np.arange(len(y_true)), y_true]
+    covered = {
+        name: float(holds[y_true == i].mean()) if (y_true == i).any() else None for i, name in enumerate(CLASS_NAMES)
+    }
     return {
         "coverage": float(members[np.arange(len(y_true)), y_true].mean()),
         "mean_size": float(sizes.mean()),
         "sizes": np.bincount(sizes, minlength=len(CLASS_NAMES) + 1).tolist(),
         "classes": of_class,
+        "class_coverage": covered,
     }
 
 

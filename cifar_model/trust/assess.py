@@ -12,47 +12,43 @@ from cifar_model.classes import CLASS_NAMES
 from cifar_model.data.cache import load_cifar10
 from cifar_model.data.find import find_source
 from cifar_model.data.sources import MINI
-from cifar_model.data.split import split_by_content
+from cifar_model.data.split import split_at
 from cifar_model.errors import ModelError
 from cifar_model.models.answers import Answers, write_answers
 from cifar_model.models.card import load_card
-from cifar_model.models.layout import CARD_FILE, SCOPE_FILE
+from cifar_model.models.layout import CARD_FILE
 from cifar_model.models.network import load_network
-from cifar_model.networks.views import single_view, with_features
+from cifar_model.networks.views import single_view
 from cifar_model.storage import write_json
 from cifar_model.trust.answer_sets import LEVELS, answer_sets, evaluate_sets, fit_sets
 from cifar_model.trust.calibration import calibrate, expected_calibration_error, fit_calibration, reliability_bins
 from cifar_model.trust.metrics import accuracy_score, confusion_matrix, cross_entropy_loss, precision_recall
+from cifar_model.trust.mixes import mix_scores
 from cifar_model.trust.outside import outside_pictures
-from cifar_model.trust.scope import Scope, fit_scope
-from cifar_model.trust.spoil import spoil, vary
+from cifar_model.trust.scope import METHOD, fit_threshold, scope_score
 
 if TYPE_CHECKING:
     import keras
 
 
 EVALUATION_BATCH = 500
-SCOPE_IMAGES = 8_000  # training pictures that the out-of-scope score is fitted on
 OUTSIDE_IMAGES = 2_000  # generated pictures that show nothing, for the histogram
 SCOPE_BINS = 40
+FEWEST_HELD_OUT = 100  # images that a network has not seen, to measure it again
 
 Pictures = tuple[np.ndarray, np.ndarray]  # images uint8 (n, 32, 32, 3), labels int64 (n,)
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """What `assess` found: parts of the card (`scores`, `confusion`, `calibration`, `sets`, `scope`), and arrays."""
+    """What `assess` found: parts of the card (`scores`, `confusion`, `calibration`, `sets`, `scope`, `mixes`)."""
 
     card: dict
     answers: Answers
-    scope: "Scope"
 
     def save(self, path: Path) -> None:
-        """Write answers and scope score into the model directory `path`; the card is the caller's to write."""
-        write_answers(
-            path, probabilities=self.answers.probabilities, labels=self.answers.labels, scope=self.answers.scope
-        )
-        self.scope.save(path / SCOPE_FILE)
+        """Write the answers into the model directory `path`; the card is the caller's to write."""
+        write_answers(path, probabilities=self.answers.probabilities, labels=self.answers.labels)
 
 
 def outputs(network: "keras.Model", images: np.ndarray, between: Callable[[], None] = lambda: None) -> list[np.ndarray]:
@@ -68,7 +64,6 @@ def outputs(network: "keras.Model", images: np.ndarray, between: Callable[[], No
 def assess(
     network: "keras.Model",
     *,
-    train: Pictures,
     selection: Pictures,
     untouched: Pictures,
     test: Pictures,
@@ -76,25 +71,25 @@ def assess(
 ) -> Assessment:
     """Measure how far a network can be trusted.
 
-    Calibration is fitted on `selection`, answer sets and the scope threshold on `untouched`; all is scored on `test`.
+    Calibration is fitted on `selection`, answer sets and the scope threshold on `untouched`; all is scored on `test`,
+    from whose images also the mixes are made.
 
     Parameters
     ----------
     network : as it is deployed, from pixels to probabilities
-    train : pictures that it learnt from; some thousands evenly among them serve the scope score
     selection : held-out pictures, which may have chosen the epoch
     untouched : other held-out pictures, which took part in no choice: the promise of answer sets rests on that
     test : pictures that it is scored on
     between : called after each batch
     """
-    both = with_features(network)
-    chosen_by, _ = outputs(both, selection[0], between)
-    held, held_features = outputs(both, untouched[0], between)
-    raw, features = outputs(both, test[0], between)
+    chosen_by, held, raw, nothing = (
+        outputs(network, images, between)[0]
+        for images in (selection[0], untouched[0], test[0], outside_pictures(OUTSIDE_IMAGES, seed=0))
+    )
     held_labels, labels = untouched[1], test[1]
 
     calibration = fit_calibration(selection[1], chosen_by)
-    answers = calibrate(raw, calibration)
+    held, answers = calibrate(held, calibration), calibrate(raw, calibration)
     confusion = confusion_matrix(labels, answers.argmax(axis=1))
     scores = {
         "test_accuracy": float(accuracy_score(labels, answers.argmax(axis=1))),
@@ -105,13 +100,15 @@ def assess(
         scores["test_accuracy_single_view"] = float(accuracy_score(labels, alone.argmax(axis=1)))
     scores["classes"] = _rounded(_by_class(confusion))
 
-    sets = fit_sets(held_labels, calibrate(held, calibration))
+    sets = fit_sets(held_labels, held)
     sets["fitted_on"] = f"{len(held_labels)} held-out training images that chose nothing before"
     for level in LEVELS:
         members = answer_sets(answers, sets, level)
         sets["levels"][str(level)] |= _rounded(evaluate_sets(labels, members))
 
-    scope, scope_scores, scope_card = _fit_scope(both, train, (held, held_features), (raw, features), between)
+    def believed(images: np.ndarray) -> np.ndarray:
+        return calibrate(outputs(network, images, between)[0], calibration)
+
     card = {
         "scores": scores,
         "confusion": confusion.tolist(),
@@ -124,9 +121,11 @@ def assess(
             "bins_before": _rounded(reliability_bins(labels, raw).tolist()),
         },
         "sets": sets,
-        "scope": scope_card,
+        "scope": _scope_card(held, answers, calibrate(nothing, calibration)),
     }
-    return Assessment(card, Answers(raw, labels, scope_scores), scope)
+    if len(np.unique(labels)) > 1:
+        card["mixes"] = _rounded(mix_scores(believed, *test))
+    return Assessment(card, Answers(raw, labels))
 
 
 def _by_class(confusion: np.ndarray) -> dict[str, dict[str, float | None]]:
@@ -141,39 +140,19 @@ def _by_class(confusion: np.ndarray) -> dict[str, dict[str, float | None]]:
     }
 
 
-def _fit_scope(both, train: Pictures, held: tuple, test: tuple, between) -> tuple["Scope", np.ndarray, dict]:
-    some = _evenly(len(train[0]))
-    probabilities, features = outputs(both, vary(train[0][some]), between)
-    spoilt_probabilities, spoilt_features = outputs(both, spoil(train[0][some]), between)
-    scope = fit_scope(
-        features,
-        train[1][some],
-        probabilities,
-        held[1],
-        held[0],
-        spoilt_features=spoilt_features,
-        spoilt_probabilities=spoilt_probabilities,
-    )
-    on_test = scope.score(test[1], test[0])
-    probabilities, features = outputs(both, outside_pictures(OUTSIDE_IMAGES, seed=0), between)
-    outside = scope.score(features, probabilities)
-    # A few far-out scores would squeeze all others into one bar: they count in the first and last.
-    low, high = np.quantile(np.concatenate([on_test, outside]), (0.002, 0.998))
-    edges = np.linspace(low, max(high, low + 1e-6), SCOPE_BINS + 1)
-    counts = [np.histogram(np.clip(scores, edges[0], edges[-1]), edges)[0].tolist() for scores in (on_test, outside)]
-    card = {
-        "method": scope.method,
-        "threshold": float(scope.threshold),
-        "fitted_on": f"{len(some)} training images; threshold on {len(held[0])} held-out ones",
-        "false_alarms": float((on_test < scope.threshold).mean()),
+def _scope_card(held: np.ndarray, test: np.ndarray, outside: np.ndarray) -> dict:
+    """The card's part on scope, from calibrated answers (n, 10) to held-out, test and generated pictures."""
+    threshold = fit_threshold(held)
+    on_test = scope_score(test)
+    edges = np.linspace(0, 1, SCOPE_BINS + 1)
+    counts = [np.histogram(scores, edges)[0].tolist() for scores in (on_test, scope_score(outside))]
+    return {
+        "method": METHOD,
+        "threshold": threshold,
+        "fitted_on": f"{len(held)} held-out training images that chose nothing before",
+        "false_alarms": float((on_test < threshold).mean()),
         "histogram": {"edges": _rounded(edges.tolist()), "test": counts[0], "outside": counts[1]},
     }
-    return scope, on_test, card
-
-
-def _evenly(n: int) -> np.ndarray:
-    """Indexes of at most SCOPE_IMAGES of n pictures."""
-    return np.unique(np.linspace(0, n - 1, min(SCOPE_IMAGES, n)).astype(int))
 
 
 def _rounded(value):
@@ -188,10 +167,10 @@ def _rounded(value):
 
 
 def assess_again(path: Path, data: str | None = None, between: Callable[[], None] = lambda: None) -> dict:
-    """Measure a finished model once more, and write card, answers and scope score into its directory.
+    """Measure a finished model once more, and write card and answers into its directory.
 
-    The pictures held out from its training are found by the settings in its card. What a benchmark added to the card
-    stays, but for probes of another scope score.
+    The images held out from its training are known by their content, whatever copy of CIFAR-10 is at hand. What a
+    benchmark added to the card stays, but for probes of another scope score.
 
     Parameters
     ----------
@@ -206,41 +185,45 @@ def assess_again(path: Path, data: str | None = None, between: Callable[[], None
     Raises
     ------
     ModelError
-        One epoch of a run, a card without settings, or a model that learnt from distilled pictures.
+        One epoch of a run, a card that doesn't tell what was held out, or images that the network was trained on.
     LabError
         No data, or a directory that can't be written to.
     """
     if not path.is_dir():
         raise ModelError(f"{path} is one epoch of a run. Only a whole run, or a folder with a card, can be measured.")
     card = load_card(path)
-    try:
-        settings = card["settings"]
-        validation, fraction = float(settings["validation"]), float(settings["fraction"])
-    except (KeyError, TypeError, ValueError):
-        raise ModelError(
-            f"The card in {path} doesn't tell which pictures were held out from training, so they can't be found."
-        ) from None
-    if settings.get("data") == MINI:
+    settings = card.get("settings")
+    if isinstance(settings, dict) and settings.get("data") == MINI:
         raise ModelError(
             f"The model {path.name} learnt from distilled pictures: none of real ones was held out to fit on."
         )
+    try:
+        boundary = int(card["data"]["held_out_up_to"], 16)
+    except (KeyError, TypeError, ValueError):
+        raise ModelError(
+            f"The card in {path} doesn't tell which images were held out from training, so it may have seen any of "
+            "those at hand: what is fitted on memorised images promises too much. Train it anew to have it measured."
+        ) from None
     (images, labels), test = load_cifar10(data)
-    split = split_by_content(images, validation, fraction)
-    rest = split.train[_evenly(len(split.train))]
+    split = split_at(images, boundary)
+    if len(split.held_out) < FEWEST_HELD_OUT:
+        raise ModelError(
+            f"Of the {len(images):,} training images at hand {len(split.held_out):,} were held out from the training "
+            f"of {path.name}; it takes {FEWEST_HELD_OUT}. Name all of CIFAR-10 with --data."
+        )
     found = assess(
         load_network(path),
-        train=(images[rest], labels[rest]),
         selection=(images[split.selection], labels[split.selection]),
         untouched=(images[split.untouched], labels[split.untouched]),
         test=test,
         between=between,
     )
-    probes = card.get("scope", {}).get("probes")
-    same_scope = np.isclose(card.get("scope", {}).get("threshold", np.nan), found.card["scope"]["threshold"])
+    before = card.get("scope", {})
+    same_scope = before.get("method") == METHOD and np.isclose(before["threshold"], found.card["scope"]["threshold"])
     scores = {**card.get("scores", {}), **found.card["scores"]}
     card |= found.card | {"scores": scores}
-    if probes and same_scope:
-        card["scope"]["probes"] = probes
+    if same_scope and "probes" in before:
+        card["scope"]["probes"] = before["probes"]
     card["assessed"] = {
         "source": find_source(data).title,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

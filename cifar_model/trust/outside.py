@@ -1,9 +1,9 @@
 """Generated pictures that show nothing."""
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from cifar_model.classes import IMAGE_SIZE
-from cifar_model.trust.spoil import draw_shapes
 
 
 def outside_pictures(n: int, seed: int = 0) -> np.ndarray:
@@ -63,8 +63,32 @@ def _stripes(rng):
     return _between(0.5 + 0.5 * np.sin((x * np.cos(angle) + y * np.sin(angle)) * 2 * np.pi / length), rng)
 
 
+def _draw_shapes(colours: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Discs, boxes, polygons or lines over one another ("dead leaves"), drawn large and scaled down."""
+    side = 4 * IMAGE_SIZE
+
+    def colour():
+        return tuple(int(value) for value in colours[rng.integers(len(colours))])
+
+    canvas = Image.new("RGB", (side, side), colour())
+    draw, kind = ImageDraw.Draw(canvas), rng.integers(4)
+    for _ in range(int(rng.integers(3, 60))):
+        radius = min(side * 0.6, 6 / max(0.05, rng.random()))
+        x, y = rng.uniform(0, side, 2)
+        if kind == 0:
+            draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour())
+        elif kind == 1:
+            draw.rectangle((x - radius, y - radius * rng.uniform(0.2, 1), x + radius, y + radius), fill=colour())
+        elif kind == 2:
+            corners = rng.normal((x, y), radius, (int(rng.integers(3, 7)), 2))
+            draw.polygon([tuple(corner) for corner in corners], fill=colour())
+        else:
+            draw.line([(x, y), tuple(rng.uniform(0, side, 2))], fill=colour(), width=int(rng.integers(2, 14)))
+    return np.asarray(canvas.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.LANCZOS))
+
+
 def _random_shapes(rng):
-    return draw_shapes(rng.integers(0, 256, (6, 3)), rng)
+    return _draw_shapes(rng.integers(0, 256, (6, 3)), rng)
 
 
 _OUTSIDE = (_plain, _gradient, _noise, _texture, _checkerboard, _stripes, _random_shapes)
