@@ -31,7 +31,9 @@ def main(data, model, others, good, count, write_card):
     """Out of scope: candidates for the score, on generated pictures, text, and folders of photographs.
 
     AUROC: how often a test image of CIFAR-10 scores higher than a picture of the probe. Flagged: the share below the
-    threshold, which 5 % of the untouched held-out training images miss. No threshold is chosen on any probe.
+    threshold, which 5 % of the untouched held-out training images miss. No threshold is chosen on any probe. Wanted on
+    photographs of other things: AUROC ≥ 0.99, flagged ≥ 93 %; of other animals and vehicles ≥ 0.95 and ≥ 70 %; at most
+    6 % of good photographs of the ten classes flagged.
     """
     from cifar_model.answering.classifier import Classifier
     from cifar_model.data.cache import load_cifar10

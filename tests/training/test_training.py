@@ -1,5 +1,6 @@
 """Learning: its parts against plain loops, and whole runs on a tiny generated data set."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers import REPOSITORY
+from PIL import Image
 
 from cifar_model.answering.classifier import Classifier
 from cifar_model.errors import LabError, RunError
@@ -332,6 +334,39 @@ def test_start_from_begins_with_another_models_weights(finished, tiny_cifar10, t
             np.testing.assert_allclose(before, after, atol=1e-4)
     with pytest.raises(LabError, match="another shape"):
         train(small(tiny_cifar10, start_from="finished"), tmp_path / "other")
+
+
+def test_start_from_refuses_a_model_that_may_have_seen_the_held_out_images(finished, tiny_cifar10, tmp_path):
+    path, _, _ = finished
+    share = load_card(path)["settings"]["validation"]
+    wide = Settings(
+        network="seed-cnn", recipe="quick", epochs=1, start_from="finished", data=str(tiny_cifar10),
+        precision="float32", validation=share + 0.1,
+    )  # fmt: skip
+    with pytest.raises(LabError, match="trained on images that this run would hold out"):
+        train(wide, tmp_path / "wide")
+    stored = json.loads((path / "card.json").read_text())
+    older = stored | {"data": {key: value for key, value in stored["data"].items() if key != "held_out_up_to"}}
+    try:
+        (path / "card.json").write_text(json.dumps(older))
+        with pytest.raises(LabError, match="doesn't tell which images were held out"):
+            train(dataclasses.replace(wide, validation=share), tmp_path / "older")
+    finally:
+        (path / "card.json").write_text(json.dumps(stored))
+
+
+def test_outliers_and_blends_go_into_a_run_and_its_card(tiny_cifar10, tmp_path):
+    others = tmp_path / "others"
+    others.mkdir()
+    for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3), np.uint8)):
+        Image.fromarray(pixels).save(others / f"{number}.png")
+    settings = small(tiny_cifar10, outliers=str(others), mixup=1.0, epochs=3)
+    notes = []
+    card = train(settings, tmp_path / "exposed", report=lambda kind, record: notes.append(record.get("message")))
+    assert any("30 pictures of other things" in str(note) for note in notes)
+    assert "30 pictures of other things" in card["data"]["outliers"]
+    assert card["settings"]["mixup"] == 1.0 and f"--outliers {others}" in " ".join(settings.to_argv())
+    assert 0 <= card["mixes"]["share_error"] < 0.5 and card["mixes"]["pairs"] == 1000
 
 
 # ----------------------------------------------------------------------------- what goes wrong
