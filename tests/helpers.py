@@ -110,8 +110,14 @@ def full_card(name: str, labels: np.ndarray, probabilities: np.ndarray) -> dict:
     }
 
 
-def write_model(folder: Path, labels: np.ndarray, *, seed: int = 1, card: dict | None = None) -> np.ndarray:
-    """A model directory with card, answers and history, but a file without a network; returns its probabilities."""
+def write_model(
+    folder: Path, labels: np.ndarray, *, seed: int = 1, card: dict | None = None, images: np.ndarray | None = None
+) -> np.ndarray:
+    """A model directory with card, answers and history, but a file without a network; returns its probabilities.
+
+    The answers name `images` uint8 (n, 32, 32, 3); without these, none, as older versions did.
+    """
+    from cifar_model.data.split import fingerprints
     from cifar_model.models.answers import write_answers
     from cifar_model.models.history import HISTORY_COLUMNS
     from cifar_model.models.layout import CARD_FILE, HISTORY_FILE, MODEL_FILE
@@ -122,7 +128,8 @@ def write_model(folder: Path, labels: np.ndarray, *, seed: int = 1, card: dict |
     (folder / MODEL_FILE).write_bytes(b"no network")
     card = full_card(folder.name, labels, probabilities) if card is None else card
     write_json(folder / CARD_FILE, card)
-    write_answers(folder, probabilities=probabilities, labels=labels)
+    names = None if images is None else fingerprints(images)
+    write_answers(folder, probabilities=probabilities, labels=labels, fingerprints=names)
     lines = [",".join(HISTORY_COLUMNS), "1,2.0,0.3,1.9,0.35,0.01,900,2", "2,1.5,0.5,1.4,0.5,0.01,900,2"]
     (folder / HISTORY_FILE).write_text("\n".join(lines) + "\n")
     return probabilities

@@ -12,7 +12,7 @@ from cifar_model.classes import CLASS_NAMES
 from cifar_model.data.cache import load_cifar10
 from cifar_model.data.find import find_source
 from cifar_model.data.sources import MINI
-from cifar_model.data.split import split_at
+from cifar_model.data.split import fingerprints, split_at
 from cifar_model.errors import ModelError
 from cifar_model.models.answers import Answers, write_answers
 from cifar_model.models.card import load_card
@@ -48,7 +48,7 @@ class Assessment:
 
     def save(self, path: Path) -> None:
         """Write the answers into the model directory `path`; the card is the caller's to write."""
-        write_answers(path, probabilities=self.answers.probabilities, labels=self.answers.labels)
+        write_answers(path, **vars(self.answers))
 
 
 def outputs(network: "keras.Model", images: np.ndarray, between: Callable[[], None] = lambda: None) -> list[np.ndarray]:
@@ -125,7 +125,7 @@ def assess(
     }
     if len(np.unique(labels)) > 1:
         card["mixes"] = _rounded(mix_scores(believed, *test))
-    return Assessment(card, Answers(raw, labels))
+    return Assessment(card, Answers(raw, labels, fingerprints=fingerprints(test[0])))
 
 
 def _by_class(confusion: np.ndarray) -> dict[str, dict[str, float | None]]:

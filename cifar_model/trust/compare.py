@@ -1,6 +1,6 @@
 """Where two models disagree."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,13 +21,27 @@ class Comparison:
     agree: int
 
 
-def compare(first: Report, second: Report) -> Comparison | None:
-    """Where two models disagree; None unless both keep their answers, on the same test pictures."""
+def in_order_of(first: Report, second: Report) -> Report | None:
+    """`second` with its answers in the order of the first's; None where they are not on the same test pictures.
+
+    Pictures are told by their content; of answers without fingerprints, which older versions kept, by their order.
+    """
     if first.answers is None or second.answers is None:
         return None
-    truth = first.answers.labels
-    if not np.array_equal(truth, second.answers.labels):
+    if first.answers.fingerprints is not None and second.answers.fingerprints is not None:
+        places = first.answers.places(second.answers.fingerprints)
+        if len(first.answers.labels) != len(second.answers.labels) or (places < 0).any():
+            return None
+        second = replace(second, answers=second.answers.taken(places))
+    return second if np.array_equal(first.answers.labels, second.answers.labels) else None
+
+
+def compare(first: Report, second: Report) -> Comparison | None:
+    """Where two models disagree, by the order of the first's answers; None unless both answered the same pictures."""
+    second = in_order_of(first, second)
+    if second is None:
         return None
+    truth = first.answers.labels
     a, b = first.predicted, second.predicted
     sure = first.probabilities.max(axis=1) + second.probabilities.max(axis=1)
     order = np.argsort(-sure, kind="stable")

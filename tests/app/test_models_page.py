@@ -1,18 +1,21 @@
 """The Models page's words and failure paths."""
 
+import base64
+import io
 import json
 
 import numpy as np
 import pytest
 from app_fakes import FakeWorker, lab, words  # noqa: F401
-from helpers import encode, write_model
+from helpers import encode, make_pictures, write_model, write_parquet
+from PIL import Image
 
 from cifar_model.app.shared import resources
 from cifar_model.app.workers.process import BROKEN
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.data.cache import load_cifar10
 from cifar_model.errors import WorkerError
-from cifar_model.models.answers import read_answers
+from cifar_model.models.answers import read_answers, write_answers
 from cifar_model.models.card import load_card
 from cifar_model.models.folder import ModelInfo
 from cifar_model.models.layout import ANSWERS_FILE, CARD_FILE
@@ -33,10 +36,10 @@ def page(lab, tmp_path, tiny_cifar10, monkeypatch):  # noqa: F811
     """The Models page with two models that were scored on the generated test pictures."""
     monkeypatch.setenv("CIFAR10_DIR", str(tiny_cifar10))
     monkeypatch.setattr(resources, "Worker", Reader)
-    _, (_, labels) = load_cifar10()
+    _, (images, labels) = load_cifar10()
     lab.folders = {name: tmp_path / name for name in ("first-net", "second-net")}
     for seed, folder in enumerate(lab.folders.values()):
-        write_model(folder, np.asarray(labels), seed=seed)
+        write_model(folder, np.asarray(labels), seed=seed, images=images)
     infos = [ModelInfo(name, folder, name, {}, "run") for name, folder in lab.folders.items()]
     monkeypatch.setattr(resources, "models", lambda: infos)
     lab.show = lambda **link: lab.open("models", **link)
@@ -184,14 +187,65 @@ def test_while_the_data_is_read_everything_else_is_there(page, monkeypatch):
 
 
 def test_other_test_pictures_are_never_shown_beside_its_answers(page, tmp_path):
-    labels = np.random.default_rng(3).integers(0, 10, 200)
-    write_model(tmp_path / "stranger", labels)
+    images, labels = make_pictures(20, seed=99)
+    write_model(tmp_path / "stranger", labels, images=images)
     info = ModelInfo("stranger", tmp_path / "stranger", "stranger", {}, "run")
     page.monkeypatch.setattr(resources, "models", lambda: [info])
     at = page.show()
     assert not at.exception
-    assert "are not those that this model was scored on (200)" in words(at)
+    assert "None of the 200 test pictures that this model was scored on is in the copy of CIFAR-10 here" in words(at)
     assert "shown_models_mistakes" not in at.session_state
+
+
+def test_answers_of_an_older_version_show_no_pictures_and_say_why(page):
+    folder = page.folders["first-net"]
+    answers = read_answers(folder)
+    write_answers(folder, probabilities=answers.probabilities, labels=answers.labels)
+    at = page.show()
+    assert not at.exception and not at.error
+    assert "kept by an older version, which didn't note which pictures they are of" in words(at)
+    assert "python -m cifar_model assess first-net" in words(at)
+    assert "shown_models_mistakes" not in at.session_state
+    assert any("It said" in table.value for table in at.dataframe)  # told without pictures
+
+
+def decoded(item) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(item["src"].partition(",")[2]))))
+
+
+def test_each_tile_shows_its_own_picture_though_this_copy_has_another_order(page, tiny_cifar10, tmp_path, monkeypatch):
+    train, (images, labels) = load_cifar10(tiny_cifar10)
+    order = np.random.default_rng(8).permutation(len(labels))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    write_parquet(elsewhere / "train-00000-of-00001.parquet", *train)
+    write_parquet(elsewhere / "test-00000-of-00001.parquet", images[order[7:]], labels[order[7:]])  # seven are lacking
+    monkeypatch.setenv("CIFAR10_DIR", str(elsewhere))
+    at = page.show(model="first-net,second-net")
+    shown = tiles(at, "models_disagree_first")
+    assert shown
+    for item in shown:
+        np.testing.assert_array_equal(decoded(item), images[int(item["id"])])
+    at = page.show(model="first-net")
+    for item in tiles(at, "models_mistakes"):
+        np.testing.assert_array_equal(decoded(item), images[int(item["id"])])
+    wrong = np.flatnonzero(read_answers(page.folders["first-net"]).probabilities.argmax(1) != labels)
+    absent = np.isin(wrong, order[:7]).sum()
+    assert absent and f"{absent} of these {len(wrong)} are not in the copy of CIFAR-10 here" in words(at)
+
+
+def test_models_that_answered_in_different_orders_are_compared_by_content(page):
+    (first, second), order = page.folders.values(), np.random.default_rng(5).permutation(100)
+    before = read_answers(second)
+    write_answers(second, **vars(before.taken(order)))
+    at = page.show(model="first-net,second-net")
+    a, b = read_answers(first), before
+    alike = (a.probabilities.argmax(1) == b.probabilities.argmax(1)).sum()
+    assert f"**{alike:,} of 100**" in words(at)
+    for item in tiles(at, "models_disagree_first"):
+        number = int(item["id"])
+        said = [CLASS_NAMES[x.probabilities[number].argmax()] for x in (a, b)]
+        assert item["title"] == " / ".join(said)
 
 
 def test_an_old_card_says_what_is_missing_and_how_to_get_it(page):

@@ -22,9 +22,9 @@ MODEL = "made-up"
 def server(launch_server, tiny_cifar10, tmp_path_factory):
     """An app of this module's own, with the generated pictures as its data."""
     folder = tmp_path_factory.mktemp("models-app")
-    _, (_, labels) = load_cifar10(tiny_cifar10)
+    _, (images, labels) = load_cifar10(tiny_cifar10)
     for seed, name in enumerate((MODEL, "another")):
-        write_model(folder / "runs" / name, np.asarray(labels), seed=seed)
+        write_model(folder / "runs" / name, np.asarray(labels), seed=seed, images=images)
         shutil.copy(assets_dir() / "models" / "seed-cnn" / MODEL_FILE, folder / "runs" / name)
     app = launch_server(folder, CIFAR10_DIR=str(tiny_cifar10))
     yield app

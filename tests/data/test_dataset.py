@@ -28,7 +28,9 @@ from cifar_model.data.batches import _from_pickle
 from cifar_model.data.cache import cache_entry, cache_root, load_cifar10
 from cifar_model.data.find import find_source, is_available
 from cifar_model.data.sources import BATCH_NAMES, _Latin1, _PickledDtype
-from cifar_model.errors import DatasetError
+from cifar_model.data.split import fingerprints
+from cifar_model.errors import DatasetError, ModelError
+from cifar_model.models.answers import read_answers, write_answers
 
 PER_BATCH = 20  # pictures in a file of the official layouts, in these tests
 
@@ -121,6 +123,59 @@ def message(path, **options):
 
 
 # ------------------------------------------------------------------------------------------- layouts
+
+
+def _in_official_archive(tmp_path, pictures):
+    return write_archive(tmp_path / "cifar-10-python.tar.gz", write_batches(tmp_path / "cifar-10-batches-py", pictures))
+
+
+def _in_keras_cache(tmp_path, pictures):
+    write_batches(tmp_path / "keras" / "datasets" / "cifar-10-batches-py-target" / "cifar-10-batches-py", pictures)
+
+
+def _in_parquet(tmp_path, pictures, order=slice(None)):
+    folder = tmp_path / "parquet"
+    folder.mkdir()
+    train = [np.concatenate(part) for part in zip(*(pictures[name] for name in BATCH_NAMES[:5]), strict=True)]
+    for split, (x, y) in (("train", train), ("test", pictures["test_batch"])):
+        write_parquet(folder / f"{split}-00000-of-00001.parquet", x[order], y[order])
+    return folder
+
+
+def _in_another_order(tmp_path, pictures):
+    return _in_parquet(tmp_path, pictures, slice(None, None, -1))
+
+
+@pytest.mark.parametrize("layout", [_in_official_archive, _in_keras_cache, _in_parquet, _in_another_order])
+def test_stored_answers_find_their_pictures_in_every_layout(tmp_path, pictures, layout):
+    images, labels = pictures["test_batch"]
+    probabilities = np.eye(10, dtype=np.float32)[labels]
+    write_answers(tmp_path, probabilities=probabilities, labels=labels, fingerprints=fingerprints(images))
+    _, (here, here_labels) = load_cifar10(layout(tmp_path, pictures))
+    places = read_answers(tmp_path).places(fingerprints(here))
+    np.testing.assert_array_equal(here[places], images)
+    np.testing.assert_array_equal(here_labels[places], labels)
+
+
+def test_answers_to_pictures_that_are_elsewhere_find_none(tmp_path, pictures):
+    images, labels = pictures["test_batch"]
+    write_answers(
+        tmp_path,
+        probabilities=np.eye(10)[labels],
+        labels=labels,
+        scope=np.zeros(len(labels)),
+        fingerprints=fingerprints(images),
+    )
+    changed = images.copy()
+    changed[3, 0, 0, 0] ^= 1  # the least that a picture can differ by
+    places = read_answers(tmp_path).places(fingerprints(changed))
+    assert places[3] == -1 and (np.delete(places, 3) == np.delete(np.arange(PER_BATCH), 3)).all()
+    assert (read_answers(tmp_path).places(np.empty(0, np.uint64)) == -1).all()
+    with np.load(tmp_path / "answers.npz") as stored:
+        arrays = dict(stored)
+    np.savez(tmp_path / "answers.npz", **arrays | {"fingerprints": arrays["fingerprints"][:4]})
+    with pytest.raises(ModelError, match="expected uint64"):
+        read_answers(tmp_path)
 
 
 @pytest.mark.parametrize("within", ["", "cifar-10-batches-py"])

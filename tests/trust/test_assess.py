@@ -77,6 +77,7 @@ def test_a_run_ends_with_all_that_tells_how_far_to_trust_it(run, scored):
     found = classifier.examine(images, level=90)
     np.testing.assert_array_equal(answers.labels, labels)
     np.testing.assert_allclose(answers.probabilities, found.raw, atol=1e-5)
+    np.testing.assert_array_equal(answers.fingerprints, fingerprints(images))
     calibrated = calibrate(answers.probabilities, card["calibration"])
     np.testing.assert_allclose(calibrated, found.probabilities, atol=1e-4)
 

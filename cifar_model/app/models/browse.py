@@ -14,7 +14,7 @@ from cifar_model.app.shared.page import percent
 from cifar_model.app.workers.prepare import Picture
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.data.sources import THREE_WAYS
-from cifar_model.errors import DatasetError
+from cifar_model.errors import DatasetError, ModelError
 from cifar_model.pictures.encode import data_url, encode_png
 from cifar_model.trust.report import Report
 
@@ -42,9 +42,26 @@ def _watch() -> None:
         st.rerun()
 
 
-def test_pictures(*reports: Report, quiet: bool = False) -> np.ndarray | None:
-    """The test pictures that these models were scored on, or None, having said why (in few words if `quiet`)."""
-    if any(report.answers is None for report in reports):
+class TestPictures:
+    """The pictures that a model was scored on, found by content in the copy of CIFAR-10 that is at hand."""
+
+    __test__ = False  # no test, for all its name
+
+    def __init__(self, images: np.ndarray, places: np.ndarray):
+        self._images, self._places = images, places
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        """The picture of answer `number`: uint8 (32, 32, 3)."""
+        return np.asarray(self._images[self._places[number]])
+
+    def present(self, numbers: np.ndarray) -> np.ndarray:
+        """Those of the answers `numbers` whose pictures are at hand."""
+        return numbers[self._places[numbers] >= 0]
+
+
+def test_pictures(report: Report, *, quiet: bool = False) -> TestPictures | None:
+    """The test pictures that a model was scored on, or None, having said why (in few words if `quiet`)."""
+    if report.answers is None:
         return None
     try:
         split = resources.test_split()
@@ -63,21 +80,29 @@ def test_pictures(*reports: Report, quiet: bool = False) -> np.ndarray | None:
     if split is None:
         st.caption("The test pictures are being read …")
         return None
-    if not all(np.array_equal(split[1], report.answers.labels) for report in reports):
+    again = f"`python -m cifar_model assess {report.name}` scores it on these."
+    try:
+        places = report.answers.places(resources.test_fingerprints())
+    except ModelError as error:
+        st.info(f"{error} So none can be shown beside them. {again}", icon=":material/image_not_supported:")
+        return None
+    if (places < 0).all():
         st.info(
-            f"The test pictures here ({len(split[1]):,}) are not those that this model was scored on "
-            f"({len(reports[0].answers.labels):,}), or lie in another order, so they can't be shown beside its "
-            f"answers. `python -m cifar_model assess {reports[0].name}` scores it on these.",
+            f"None of the {len(places):,} test pictures that this model was scored on is in the copy of CIFAR-10 here "
+            f"({len(split[1]):,} test pictures), so they can't be shown beside its answers. {again}",
             icon=":material/image_not_supported:",
         )
         return None
-    return split[0]
+    return TestPictures(split[0], places)
 
 
 def test_gallery(
-    numbers: np.ndarray, pictures: np.ndarray, tell, *, key: str, label: str, reports: list[Report], a_page: int = 18
+    numbers: np.ndarray, pictures: TestPictures, tell, *, key: str, label: str, reports: list[Report], a_page: int = 18
 ) -> None:
     """Test pictures, some at a time; a click opens one. `tell`: number → title, note, colour of its tile."""
+    if absent := len(numbers) - len(pictures.present(numbers)):
+        st.caption(f"{absent:,} of these {len(numbers):,} are not in the copy of CIFAR-10 here, and are left out.")
+        numbers = pictures.present(numbers)
     pages = -(-len(numbers) // a_page)
     page = st.pagination(pages, key=f"{key}_page", max_visible_pages=5) if pages > 1 else 1
     page = min(page, pages)
@@ -105,9 +130,9 @@ def _close() -> None:
 
 
 @st.dialog("A test picture", on_dismiss=_close, width="medium")
-def _open_picture(number: int, pictures: np.ndarray, reports: list[Report]) -> None:
+def _open_picture(number: int, pictures: TestPictures, reports: list[Report]) -> None:
     """One test picture, large, with all that was answered, and where to take it."""
-    pixels = np.asarray(pictures[number])
+    pixels = pictures[number]
     truth = CLASS_NAMES[reports[0].answers.labels[number]]
     left, right = st.columns([1, 1.4], gap="medium")
     with left:

@@ -6,7 +6,7 @@ import streamlit as st
 from cifar_model.app.models.browse import test_gallery, test_pictures
 from cifar_model.app.models.words import plain_text, show_missing
 from cifar_model.classes import CLASS_COLORS, CLASS_NAMES
-from cifar_model.trust.compare import Comparison, compare
+from cifar_model.trust.compare import Comparison, compare, in_order_of
 from cifar_model.trust.report import Report
 
 
@@ -19,6 +19,7 @@ def show_disagreements(first: Report, second: Report) -> None:
                 return show_missing(report, f"What {plain_text(report.name)} answered to each test picture")
         st.info("The two were scored on different test pictures.", icon=":material/info:")
         return None
+    second = in_order_of(first, second)
     total = len(first.answers.labels)
     st.markdown(
         f"They answer **{found.agree:,} of {total:,}** test pictures alike. On the others, either one is right and "
@@ -33,7 +34,7 @@ def show_disagreements(first: Report, second: Report) -> None:
     if not len(numbers):
         st.caption("There is none.")
         return None
-    pictures = test_pictures(first, second)
+    pictures = test_pictures(first)
     if pictures is None:
         return None
 

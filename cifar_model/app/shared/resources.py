@@ -22,6 +22,7 @@ from cifar_model.app.workers.process import Worker
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.data.find import find_source
 from cifar_model.data.sources import THREE_WAYS, Source
+from cifar_model.data.split import fingerprints
 from cifar_model.errors import DatasetError, LabError
 from cifar_model.models.folder import ModelInfo, list_models
 from cifar_model.models.layout import ANSWERS_FILE, CARD_FILE, MODEL_FILE
@@ -169,14 +170,28 @@ def test_split() -> tuple[np.ndarray, np.ndarray] | None:
 
     Raises DatasetError: there is no data, or it is broken.
     """
-    source = find_source()
-    if source.kind == "mini":  # what the project ships to train on has no test pictures
-        raise DatasetError(f"The pictures of CIFAR-10 are not on this machine.\n{THREE_WAYS}")
-    job = _reading(source, tuple(file.stat().st_mtime_ns for file in source.files if file.is_file()))
+    job = _reading(*_test_source())
     if not job.done():
         return None
     found = job.result()
     return _opened(found) if isinstance(found, Path) else found
+
+
+def _test_source() -> tuple[Source, tuple]:
+    source = find_source()
+    if source.kind == "mini":  # what the project ships to train on has no test pictures
+        raise DatasetError(f"The pictures of CIFAR-10 are not on this machine.\n{THREE_WAYS}")
+    return source, tuple(file.stat().st_mtime_ns for file in source.files if file.is_file())
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _test_fingerprints(source: Source, stamps: tuple) -> np.ndarray:
+    return fingerprints(test_split()[0])  # 30 ms
+
+
+def test_fingerprints() -> np.ndarray:
+    """The names by content of what `test_split` gives, which must have been read: uint64 (n,)."""
+    return _test_fingerprints(*_test_source())
 
 
 @st.cache_resource(show_spinner=False)
