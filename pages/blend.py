@@ -1,19 +1,23 @@
 """Blend: mix two pictures and watch what a network believes on the way from one to the other."""
 
+import streamlit as st
+
 from cifar_model.app.blend.ambiguous import choose_ambiguous
 from cifar_model.app.blend.choose import choose_blend
 from cifar_model.app.blend.show import show_blend
 from cifar_model.app.shared import resources
 from cifar_model.app.shared.blend_state import blend_state
-from cifar_model.app.shared.page import choose_models, guarded, header
+from cifar_model.app.shared.options import choose_models
+from cifar_model.app.shared.page import guarded, header
 
 resources.answering()  # starts with the first page, long before it is asked
 with guarded():
     place = header("Blend", "What does a network make of 40 % cat and 60 % dog?")
     blend = blend_state()
-    with place:
-        models = choose_models()
-    mode, reading = choose_blend(blend, models)
+    models, reading = choose_models(place)
+    mode = choose_blend(blend)
+    live = st.container()
     choose_ambiguous(blend, models, reading)
-    show_blend(blend, mode, models, reading)
+    with live:
+        show_blend(blend, mode, models, reading)
 resources.settle("blend")

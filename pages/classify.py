@@ -1,13 +1,20 @@
 """Classify: drop in pictures, see what the network sees and what it believes."""
 
+import streamlit as st
+
+from cifar_model.app.classify.answers import Answers
 from cifar_model.app.classify.choose import choose_pictures
+from cifar_model.app.classify.link import write_classify_link
 from cifar_model.app.classify.show import show_answers
 from cifar_model.app.shared import resources
-from cifar_model.app.shared.page import choose_models, guarded, header
+from cifar_model.app.shared.options import choose_models
+from cifar_model.app.shared.page import guarded, header
 
 resources.answering()  # starts with the first page, long before it is asked
 with guarded():
-    with header("Classify", "What does a network believe about your picture?"):
-        models = choose_models()
-    show_answers(choose_pictures(), models)
+    models, reading = choose_models(header("Classify", "What does a network believe about your picture?"))
+    answers: Answers = st.session_state.setdefault("answers", Answers())
+    chosen, own = choose_pictures(answers)
+    write_classify_link(chosen, models, reading)
+    show_answers(chosen, own, models, answers, reading)
 resources.settle("classify")

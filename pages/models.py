@@ -3,13 +3,13 @@
 from cifar_model.app.models.link import read_link
 from cifar_model.app.models.show import show_models
 from cifar_model.app.shared import resources
-from cifar_model.app.shared.page import choose_models, guarded, header
+from cifar_model.app.shared.options import choose_models
+from cifar_model.app.shared.page import guarded, header
 
 resources.answering()  # starts with the first page, long before it is asked
 with guarded():
+    place = header("Models", "How accurate is a network, where does it err, and how far can you trust it?")
+    models, _ = choose_models(place)
     read_link()
-    question = "How often is a network right, where does it err, and how far can you trust it?"
-    with header("Models", question):
-        models = choose_models()
     show_models(models)
 resources.settle("models")

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from cifar_model.app.shared import resources
-from cifar_model.app.shared.page import guarded
+from cifar_model.app.shared.page import guarded, header
 from cifar_model.app.train.data import data_section, find_choices
 from cifar_model.app.train.dialogs import open_dialog
 from cifar_model.app.train.distilled import mini_section
@@ -13,11 +13,7 @@ from cifar_model.app.train.past import past_runs
 from cifar_model.app.train.shown import shown_run, watch
 from cifar_model.data.sources import MINI
 
-st.title("Train", anchor=False)
-st.caption(
-    "Watch a network learn to tell ten kinds of picture apart. It learns in a process of its own: "
-    "close the browser if you like, it goes on, and this page finds it again."
-)
+header("Train", "Watch a network learn. Training continues when you close the browser.")
 with guarded():
     choices = find_choices()
     run = shown_run()

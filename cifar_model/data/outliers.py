@@ -121,6 +121,15 @@ def load_outliers(place: str, known: np.ndarray, *, part: str = "train") -> Outl
     return found
 
 
+def is_available() -> bool:
+    """Whether CIFAR-100 is at hand, by CIFAR100_DIR or in Keras's cache; nothing of it is read."""
+    try:
+        _find(CIFAR100)
+    except DatasetError:
+        return False
+    return True
+
+
 def _open_cache(entry: Path) -> Outliers | None:
     try:
         with np.load(entry, allow_pickle=False) as stored:

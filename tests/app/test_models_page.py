@@ -42,7 +42,7 @@ def page(lab, tmp_path, tiny_cifar10, monkeypatch):  # noqa: F811
         write_model(folder, np.asarray(labels), seed=seed, images=images)
     infos = [ModelInfo(name, folder, name, {}, "run") for name, folder in lab.folders.items()]
     monkeypatch.setattr(resources, "models", lambda: infos)
-    lab.show = lambda **link: lab.open("models", **link)
+    lab.look = lambda **link: lab.open("models", **link)
     return lab
 
 
@@ -58,46 +58,60 @@ def tiles(at, key):
     return shown["items"]
 
 
+def link_of(at) -> dict:
+    return {key: value[0] if isinstance(value, list) else value for key, value in at.query_params.items()}
+
+
 def metrics(at):
     return {metric.label: metric.value for metric in at.metric}
 
 
 def test_what_matters_is_said_first(page):
-    at = page.show()
+    at = page.look()
     assert not at.exception and not at.error and not at.warning
     assert at.title[0].value == "Models"
     answers = read_answers(page.folders["first-net"])
     accuracy = (answers.probabilities.argmax(1) == answers.labels).mean()
-    assert metrics(at)["Right answers"] == f"{100 * accuracy:.1f} %"
-    assert metrics(at)["Validation"] == "75.0 %" and metrics(at)["False alarms"] == "5.1 %"
-    assert "A seed-cnn with 123,210 weights" in words(at)
-    headers = [header.value for header in at.header]
-    assert headers[:2] == ["Where does it err?", "Its surest mistakes"]
-    assert headers[2:4] == [
-        "How far can its percentages be trusted?",
-        "Does it notice what is none of its ten classes?",
-    ]
-    assert len(at.get("vega_lite_chart")) == 4  # reliability, score, two learning curves
-    assert "Recall" in words(at) and "Precision" in words(at) and "expected calibration error" in words(at)
-    assert "a temperature of 1.25" in words(at)
-    assert "cost the class 41 points" in words(at)
+    assert metrics(at)["Test accuracy"] == f"{100 * accuracy:.1f} %"
+    assert metrics(at)["Validation accuracy"] == "75.0 %"
+    assert [header.value for header in at.header] == ["Which classes does it confuse?"]
+    assert "Recall" in words(at) and "Precision" in words(at)
 
 
-def test_each_chart_and_table_is_explained(page):
-    said = words(page.show())
-    for term in (
-        "confusion matrix",
-        "reliability diagram",
-        "conformal prediction",
-        "AUROC",
-        "out of scope",
-        "loss says",
+def test_one_question_at_a_time_and_each_chart_and_table_is_explained(page):
+    for question, charts, terms in (
+        ("confusion", 0, ("confusion matrix", "Recall")),
+        ("mistakes", 0, ("most confident first",)),
+        ("confidence", 1, ("reliability diagram", "expected calibration error", "a temperature of 1.25")),
+        ("confidence", 1, ("cost the class 41 points",)),
+        ("sets", 0, ("conformal prediction",)),
+        ("scope", 1, ("AUROC", "out of scope")),
+        ("inside", 2, ("The loss is the cross-entropy",)),
+        ("card", 0, ("A seed-cnn with 123,210 weights",)),
     ):
-        assert term in said, term
+        at = page.look(show=question)
+        assert not at.exception and not at.error and len(at.header) == 1
+        assert len(at.get("vega_lite_chart")) == charts
+        assert link_of(at)["show"] == question
+        for term in terms:
+            assert term in words(at), term
+
+
+def test_a_hostile_question_opens_the_first(page):
+    at = page.look(show="<script>")
+    assert not at.exception and link_of(at)["show"] == "confusion"
+
+
+def test_the_question_survives_a_look_at_another_page(page):
+    at = page.look(show="sets", model="second-net")
+    at.switch_page("pages/classify.py").run()
+    assert at.selectbox(key="model").value == "second-net"
+    at.switch_page("pages/models.py").run()
+    assert link_of(at) == {"model": "second-net", "show": "sets"}
 
 
 def test_a_link_names_models_and_a_cell(page):
-    at = page.show(model="second-net,first-net", cell="cat-dog")
+    at = page.look(model="second-net,first-net", cell="cat-dog")
     assert not at.exception and not at.warning
     assert at.selectbox(key="model").value == "second-net"
     assert at.selectbox(key="second_model").value == "first-net"
@@ -108,7 +122,7 @@ def test_a_link_names_models_and_a_cell(page):
 
 @pytest.mark.parametrize("hostile", ["../../etc/passwd", "<script>", "a,b,c", "first-net," + "x" * 5000])
 def test_a_hostile_link_opens_the_usual_page(page, hostile):
-    at = page.show(model=hostile, cell=hostile)
+    at = page.look(model=hostile, cell=hostile)
     assert not at.exception and not at.error
     assert "names a model that isn't here" in at.warning[0].value
     assert at.selectbox(key="model").value == "first-net"
@@ -119,7 +133,7 @@ def test_a_cell_shows_its_pictures_the_surest_first(page):
     said = answers.probabilities.argmax(1)
     wrong = np.flatnonzero(said != answers.labels)[0]
     truth, answer = answers.labels[wrong], said[wrong]
-    at = page.show(cell=f"{CLASS_NAMES[truth]}-{CLASS_NAMES[answer]}")
+    at = page.look(cell=f"{CLASS_NAMES[truth]}-{CLASS_NAMES[answer]}")
     shown = tiles(at, f"models_cell_{truth}_{answer}")
     expected = np.flatnonzero((answers.labels == truth) & (said == answer))
     assert {item["id"] for item in shown} == {str(i) for i in expected}
@@ -129,7 +143,7 @@ def test_a_cell_shows_its_pictures_the_surest_first(page):
 
 
 def test_mistakes_are_sorted_and_open_large(page):
-    at = page.show()
+    at = page.look(show="mistakes")
     shown = tiles(at, "models_mistakes")
     answers = read_answers(page.folders["first-net"])
     wrong = np.flatnonzero(answers.probabilities.argmax(1) != answers.labels)
@@ -144,12 +158,12 @@ def test_mistakes_are_sorted_and_open_large(page):
 
 
 def test_two_models_side_by_side_with_the_pictures_on_which_they_disagree(page):
-    at = page.show(model="first-net,second-net")
+    at = page.look(model="first-net,second-net")
     assert not at.exception
     a, b = (read_answers(folder) for folder in page.folders.values())
     said_a, said_b = a.probabilities.argmax(1), b.probabilities.argmax(1)
-    assert "alike. On the others" in words(at) and f"**{(said_a == said_b).sum():,} of 100**" in words(at)
-    assert [metric.label for metric in at.metric].count("Right answers") == 2
+    assert f"the same answer to **{(said_a == said_b).sum():,} of 100**" in words(at)
+    assert [metric.label for metric in at.metric].count("Test accuracy") == 2
     only_first = np.flatnonzero((said_a == a.labels) & (said_b != a.labels))
     assert {int(item["id"]) for item in tiles(at, "models_disagree_first")} <= set(only_first)
     at.segmented_control(key="models_disagree").set_value("second").run()
@@ -159,13 +173,14 @@ def test_two_models_side_by_side_with_the_pictures_on_which_they_disagree(page):
 
 def test_without_data_the_page_says_how_to_get_it(page, monkeypatch):
     monkeypatch.setenv("CIFAR10_DIR", "/nowhere/at/all")
-    at = page.show()
+    at = page.look()
     assert not at.exception and not at.error
-    assert metrics(at)["Right answers"] != "–"
+    assert metrics(at)["Test accuracy"] != "–"
     assert "/nowhere/at/all does not exist" in words(at)
-    assert "How to get the pictures of CIFAR-10" in [expander.label for expander in at.expander]
+    assert "How to get CIFAR-10" in [expander.label for expander in at.expander]
     assert any("python -m cifar_model data --download" in code.value for code in at.code)
-    table = next(t.value for t in at.dataframe if "It said" in t.value)  # the mistakes, told without pictures
+    at = page.look(show="mistakes")
+    table = next(t.value for t in at.dataframe if "Predicted" in t.value)  # the mistakes, told without pictures
     assert len(table) > 0
 
 
@@ -174,16 +189,16 @@ def test_broken_data_is_an_explanation(page, monkeypatch, tmp_path):
     for split in ("train", "test"):
         (tmp_path / "data" / f"{split}-00000-of-00001.parquet").write_bytes(b"PAR1 broken")
     monkeypatch.setenv("CIFAR10_DIR", str(tmp_path / "data"))
-    at = page.show()
+    at = page.look()
     assert not at.exception and not at.error
-    assert "The pictures of this cell can't be shown" in words(at)
+    assert "The images of this cell can't be shown" in words(at)
 
 
 def test_while_the_data_is_read_everything_else_is_there(page, monkeypatch):
     monkeypatch.setattr(resources, "test_split", lambda: None)
-    at = page.show()
+    at = page.look()
     assert not at.exception
-    assert "are being read for the first time" in words(at) and metrics(at)["Right answers"] != "–"
+    assert "are being read for the first time" in words(at) and metrics(at)["Test accuracy"] != "–"
 
 
 def test_other_test_pictures_are_never_shown_beside_its_answers(page, tmp_path):
@@ -191,9 +206,9 @@ def test_other_test_pictures_are_never_shown_beside_its_answers(page, tmp_path):
     write_model(tmp_path / "stranger", labels, images=images)
     info = ModelInfo("stranger", tmp_path / "stranger", "stranger", {}, "run")
     page.monkeypatch.setattr(resources, "models", lambda: [info])
-    at = page.show()
+    at = page.look(show="mistakes")
     assert not at.exception
-    assert "None of the 200 test pictures that this model was scored on is in the copy of CIFAR-10 here" in words(at)
+    assert "None of the 200 test images that this model was scored on is in the copy of CIFAR-10 here" in words(at)
     assert "shown_models_mistakes" not in at.session_state
 
 
@@ -201,12 +216,12 @@ def test_answers_of_an_older_version_show_no_pictures_and_say_why(page):
     folder = page.folders["first-net"]
     answers = read_answers(folder)
     write_answers(folder, probabilities=answers.probabilities, labels=answers.labels)
-    at = page.show()
+    at = page.look(show="mistakes")
     assert not at.exception and not at.error
     assert "kept by an older version, which didn't note which pictures they are of" in words(at)
     assert "python -m cifar_model assess first-net" in words(at)
     assert "shown_models_mistakes" not in at.session_state
-    assert any("It said" in table.value for table in at.dataframe)  # told without pictures
+    assert any("Predicted" in table.value for table in at.dataframe)  # told without pictures
 
 
 def decoded(item) -> np.ndarray:
@@ -221,12 +236,12 @@ def test_each_tile_shows_its_own_picture_though_this_copy_has_another_order(page
     write_parquet(elsewhere / "train-00000-of-00001.parquet", *train)
     write_parquet(elsewhere / "test-00000-of-00001.parquet", images[order[7:]], labels[order[7:]])  # seven are lacking
     monkeypatch.setenv("CIFAR10_DIR", str(elsewhere))
-    at = page.show(model="first-net,second-net")
+    at = page.look(model="first-net,second-net")
     shown = tiles(at, "models_disagree_first")
     assert shown
     for item in shown:
         np.testing.assert_array_equal(decoded(item), images[int(item["id"])])
-    at = page.show(model="first-net")
+    at = page.look(model="first-net", show="mistakes")
     for item in tiles(at, "models_mistakes"):
         np.testing.assert_array_equal(decoded(item), images[int(item["id"])])
     wrong = np.flatnonzero(read_answers(page.folders["first-net"]).probabilities.argmax(1) != labels)
@@ -238,7 +253,7 @@ def test_models_that_answered_in_different_orders_are_compared_by_content(page):
     (first, second), order = page.folders.values(), np.random.default_rng(5).permutation(100)
     before = read_answers(second)
     write_answers(second, **vars(before.taken(order)))
-    at = page.show(model="first-net,second-net")
+    at = page.look(model="first-net,second-net")
     a, b = read_answers(first), before
     alike = (a.probabilities.argmax(1) == b.probabilities.argmax(1)).sum()
     assert f"**{alike:,} of 100**" in words(at)
@@ -253,14 +268,17 @@ def test_an_old_card_says_what_is_missing_and_how_to_get_it(page):
     (folder / ANSWERS_FILE).unlink()
     old = {"network": "seed-cnn", "scores": {"test_accuracy": 0.8}, "command": "python -m cifar_model train --seed 3"}
     (folder / CARD_FILE).write_text(json.dumps(old))
-    at = page.show()
-    assert not at.exception and not at.error
-    assert metrics(at)["Right answers"] == "80.0 %"
-    said = [info.value for info in at.info]
-    for what in (
-        "Which class it takes for which", "Which pictures it gets wrong", "How well its percentages hold",
-        "How large its answer sets are", "Whether it notices pictures of other things",
-    ):  # fmt: skip
+    for question, what in (
+        ("confusion", "Which classes it confuses"),
+        ("mistakes", "Which images it gets wrong"),
+        ("confidence", "How well its percentages hold"),
+        ("sets", "How large its answer sets are"),
+        ("scope", "Whether it recognises images of other things"),
+    ):
+        at = page.look(show=question)
+        assert not at.exception and not at.error
+        assert metrics(at)["Test accuracy"] == "80.0 %"
+        said = [info.value for info in at.info]
         assert any(info.startswith(f"{what} isn't known.") and "assess first-net" in info for info in said), what
 
 
@@ -273,45 +291,46 @@ def test_a_model_of_distilled_pictures_says_so(page):
         "epochs": 9,
     }
     (folder / CARD_FILE).write_text(json.dumps(card))
-    at = page.show()
+    at = page.look()
     assert not at.exception
     assert "learned from the distilled pictures that ship with this project" in words(at)
-    assert "It learned from 500 distilled pictures" in words(at)
+    assert "500 distilled" in words(page.look(show="card"))
 
 
 @pytest.mark.parametrize("text", ["{broken", "[]", '"text"', "\x00\xff"])
 def test_a_broken_card_is_named_and_the_answers_still_count(page, text):
     (page.folders["first-net"] / CARD_FILE).write_text(text, "latin-1")
-    at = page.show()
+    at = page.look()
     assert not at.exception
     assert CARD_FILE in at.error[0].value
-    assert metrics(at)["Right answers"] != "–"
-    assert "Which class" not in words(at)  # the confusion matrix comes from the answers
+    assert metrics(at)["Test accuracy"] != "–"
+    assert "Which classes it confuses" not in words(at)  # the confusion matrix comes from the answers
 
 
 @pytest.mark.parametrize("scores", [[], "text", {"test_accuracy": "high"}, {"test_accuracy": 7}])
 def test_a_card_with_nonsense_opens(page, scores):
     edit_card(page.folders["first-net"], lambda card: card.update(scores=scores, calibration=scores, sets=scores))
-    at = page.show()
+    at = page.look()
     assert not at.exception and not at.error
 
 
 def test_broken_answers_are_named_and_the_card_still_counts(page):
     (page.folders["first-net"] / ANSWERS_FILE).write_bytes(b"PK\x03\x04")
-    at = page.show()
+    at = page.look()
     assert not at.exception
     assert "answers.npz can't be read" in at.error[0].value
-    assert metrics(at)["Right answers"] != "–" and "Which pictures it gets wrong isn't known" in words(at)
+    assert metrics(at)["Test accuracy"] != "–"
+    assert "Which images it gets wrong isn't known" in words(page.look(show="mistakes"))
 
 
 def test_the_card_can_be_downloaded(page):
-    at = page.show()
+    at = page.look(show="card")
     assert [button.label for button in at.get("download_button")] == ["Card of first-net (JSON)"]
     assert any(code.value == "python -m cifar_model train --network seed-cnn" for code in at.code)
 
 
 def test_layers_come_with_shapes_and_weights(page):
-    at = page.show()
+    at = page.look(show="inside")
     at.segmented_control(key="models_view").set_value("Layers").run()
     table = next(t.value for t in at.dataframe if "Layer" in t.value)
     assert table["Weights"].sum() == 123_210 and "30 × 30 × 32" in table["Output"].tolist()
@@ -323,10 +342,10 @@ def test_layers_come_with_shapes_and_weights(page):
 def test_filters_and_a_pictures_way(page, random_model):
     info = ModelInfo("random", random_model, "random", {}, "run")
     page.monkeypatch.setattr(resources, "models", lambda: [info])
-    at = page.show()
+    at = page.look(show="inside")
     at.segmented_control(key="models_view").set_value("First filters").run()
     assert not at.exception and "32 patterns of 3 × 3" in words(at)
-    at.segmented_control(key="models_view").set_value("A picture's way").run()
+    at.segmented_control(key="models_view").set_value("An image's way").run()
     assert not at.exception and not at.error
     assert "**dog**" in words(at) and "**conv3**" in words(at)
     pixels = load_image(assets_dir() / "samples" / "ship.webp")
@@ -339,25 +358,26 @@ def test_pictures_dropped_on_classify_come_along(page):
     at = page.open()
     picture = encode(np.full((40, 60, 3), 200, np.uint8))
     at.file_uploader[0].set_value([("mine.png", picture, "image/png")]).run()
+    at.session_state["remembered"]["models_question"] = "inside"
     at.switch_page("pages/models.py").run()
-    at.segmented_control(key="models_view").set_value("A picture's way").run()
+    at.segmented_control(key="models_view").set_value("An image's way").run()
     assert not at.exception
     assert "Your pictures from Classify" in words(at)
     assert [item["title"] for item in tiles(at, "models_own")] == ["mine.png"]
 
 
-@pytest.mark.parametrize("view", ["First filters", "A picture's way"])
+@pytest.mark.parametrize("view", ["First filters", "An image's way"])
 def test_without_a_worker_the_rest_stands(page, view):
     page.answering = FakeWorker(error=WorkerError(BROKEN))
-    at = page.show()
+    at = page.look(show="inside")
     assert not at.error
     at.segmented_control(key="models_view").set_value(view).run()
     assert not at.exception and at.error[0].value == BROKEN
-    assert metrics(at)["Right answers"] != "–"
+    assert metrics(at)["Test accuracy"] != "–"
 
 
 def test_a_model_that_is_no_network_says_so(page):
-    at = page.show()
+    at = page.look(show="inside")
     at.segmented_control(key="models_view").set_value("First filters").run()
     assert not at.exception and "can't be loaded as a Keras model" in at.error[0].value
 
@@ -368,9 +388,9 @@ def test_one_epoch_does_not_borrow_its_runs_scores(page):
     (folder / "epochs" / "epoch-002.keras").write_bytes(b"no network")
     info = ModelInfo("first-net@2", folder / "epochs" / "epoch-002.keras", "first-net, epoch 2", {}, "epoch")
     page.monkeypatch.setattr(resources, "models", lambda: [info])
-    at = page.show()
+    at = page.look()
     assert not at.exception and not at.error
-    assert metrics(at)["Right answers"] == "–"
+    assert metrics(at)["Test accuracy"] == "–"
     assert "It is measured for a run's best epoch alone: choose **first-net** above." in words(at)
 
 

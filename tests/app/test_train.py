@@ -92,7 +92,7 @@ def letters(path):
 def test_first_visit(home):
     at = open_page()
     text = words(at)
-    assert "Runs so far" in text and "None yet." in text
+    assert "None yet." in text and "None yet." in text
     assert f"**{count_parameters('lab-net'):,}** parameters" in text
     assert "python -m cifar_model train --network lab-net --recipe quick --run lab-net-quick-1" in text
     assert not button(at, "Start training").disabled
@@ -120,8 +120,8 @@ def test_without_data_it_learns_from_the_pictures_that_ship(home, nowhere, mini,
     monkeypatch.setattr(runs_start, "start_run", lambda settings, name, queue: asked.append(settings) or "x")
     at = open_page()
     text = words(at)
-    assert "distilled pictures" in text and "57 %" in text and "synthetic" in text and "All of CIFAR-10" in text
-    assert "Download CIFAR-10" in labels(at) and "Pictures to learn from" not in [c.label for c in at.segmented_control]
+    assert "57 %" in text and "synthetic" in text and "makes far better networks" in text
+    assert "Download CIFAR-10" in labels(at) and "Train on" not in [c.label for c in at.segmented_control]
     assert "--data mini" in text
     button(at, "Start training").click().run()
     assert asked[0] == default_settings("seed-cnn", "quick", "mini")
@@ -144,7 +144,7 @@ def test_the_distilled_pictures_are_shown(home, mini):
         mini_pictures()
 
     at = AppTest.from_function(look, default_timeout=30).run()
-    assert len(at.get("image")) == 10 and "No photographs" in words(at)
+    assert len(at.get("image")) == 10 and "Not photographs" in words(at)
     at.pills(key="train_mini_class").set_value("frog").run()
     assert len(at.get("image")) == 3 and not at.exception
 
@@ -157,15 +157,18 @@ def test_a_run_on_distilled_pictures_says_what_its_numbers_are_of(home, mini):
     write_run(home, "large")
     at = open_page(run="small")
     text = words(at)
-    assert "validation are synthetic too" in text and "57 %" in text and "eight real photographs" in text
-    assert "Validation, synthetic" in [metric.label for metric in at.metric]
-    assert sorted(at.dataframe[0].value["Pictures"]) == ["CIFAR-10", "distilled"]
+    assert "validation images are synthetic too" in text
+    assert "57 %" in text and "sample photographs" in text
+    shown = {metric.label: metric.value for metric in at.metric}
+    assert list(shown)[0] == "Sample photographs" and shown["Sample photographs"] == "1 of 8"
+    assert "Validation, synthetic" in shown
+    assert sorted(at.dataframe[0].value["Images"]) == ["CIFAR-10", "distilled"]
 
 
 def test_a_broken_download_can_go_on(home, nowhere, mini, tmp_path):
     (tmp_path / "keras").mkdir()
     (tmp_path / "keras" / PARTIAL_NAME).write_bytes(bytes(3_000_000))
-    assert "Go on after 3 MB" in labels(open_page())
+    assert "Continue the download after 3 MB" in labels(open_page())
 
 
 def test_without_data_and_without_those_a_download_is_offered(home, nowhere, monkeypatch, tmp_path):
@@ -269,18 +272,18 @@ def test_a_live_run_is_found_and_controlled(home):
     at = open_page()
     text = words(at)
     assert "busy" in text and "training" in text and "**busy** (training) is ahead" in text
-    assert {"Training": "62.5 %", "Validation": "45.0 %", "Images a second": "432", "Learning rate": "0.002"} == {
+    assert {"Training": "62.5 %", "Validation": "45.0 %", "Images per second": "432", "Learning rate": "0.002"} == {
         metric.label: metric.value for metric in at.metric
     }
-    assert "**cat**" in text and "✓ right" in text and "✗ airplane" in text
+    assert "**cat**" in text and "✓ correct" in text and "✗ airplane" in text
     assert f'tensorboard --logdir "{path / "tensorboard"}"' in text
     assert "Queue this run" in labels(at) and "Start training" not in labels(at)
     button(at, "Pause").click().run()
     at.number_input(key="train_rate_busy").set_value(0.01).run()
     button(at, "Set").click().run()
-    button(at, "Stop").click().run()
+    at.button(key="train_stop").click().run()
     assert letters(path) == ["pause", "set-lr"]
-    button(at, "Stop it").click().run()
+    at.button(key="train_stop_yes").click().run()
     assert letters(path) == ["pause", "set-lr", "stop"] and not at.exception
 
 
@@ -288,18 +291,22 @@ def test_a_queued_run_says_who_is_ahead(home):
     write_run(home, "first", "running")
     write_run(home, "second", "queued", epochs=0)
     at = open_page(run="second")
-    assert "waiting" in words(at) and "Pause" not in labels(at) and "Stop" in labels(at)
+    assert "queued" in words(at) and "Pause" not in labels(at) and "Stop" in labels(at)
 
 
 @pytest.mark.parametrize(
     ("state", "said", "offered"),
-    [("failed", "The loss became nan", "Resume"), ("stopped", "stopped", "Resume"), ("finished", "finished", "Close")],
+    [
+        ("failed", "The loss became nan", "Continue"),
+        ("stopped", "stopped", "Continue"),
+        ("finished", "finished", "Close"),
+    ],
 )
 def test_ended_runs(home, state, said, offered):
     write_run(home, "ended", state, message="The loss became nan" if state == "failed" else "")
     at = open_page(run="ended")
     assert said in words(at) and offered in labels(at) and "Pause" not in labels(at)
-    assert ("Resume" in labels(at)) == (state != "finished")
+    assert ("Continue" in labels(at)) == (state != "finished")
 
 
 def test_an_interrupted_run_is_resumed(home, monkeypatch):
@@ -310,7 +317,7 @@ def test_an_interrupted_run_is_resumed(home, monkeypatch):
     monkeypatch.setattr(runs_start, "resume_run", lambda name, queue: resumed.append((name, queue)))
     at = open_page(run="cut")
     assert "Its process is gone" in words(at)
-    button(at, "Resume").click().run()
+    button(at, "Continue").click().run()
     assert resumed == [("cut", False)]
 
 

@@ -61,7 +61,7 @@ def test_answer_set_at_each_level(trust):
     assert not at.exception and not at.error
     assert at.subheader[0].value == "cat · 83 %"
     assert "Set: **cat or dog (95 %)**" in words(at)
-    assert "the truth is among them 95 of 100 times" in words(at)
+    assert "it contains the true class 95 of 100 times" in words(at)
     at.segmented_control(key="level").set_value(90).run()
     assert "Set: **cat (90 %)**" in words(at)
     at.segmented_control(key="level").set_value(99).run()
@@ -117,7 +117,7 @@ def test_table_of_a_model_without_them_has_no_such_columns(lab):  # noqa: F811
 def test_sweep_explains_its_sets(trust):
     at = trust.open("blend")
     assert not at.exception and not at.error
-    assert "The strip below each curve shows it along the way." in words(at)
+    assert "The strip below the curve shows it at every ratio." in words(at)
 
 
 # ---------------------------------------------------------------------------------------------- explanation
@@ -162,7 +162,7 @@ def test_nearest_pictures_need_the_data(trust):
     trust.monkeypatch.setitem(JOBS, "explain", lambda *_: None)
     at = expand(trust.open(), "why")
     assert not at.exception and not at.error
-    assert "CIFAR-10 is not on this machine, so there are no training pictures to show." in words(at)
+    assert "CIFAR-10 is not on this machine, so there are no training images to show." in words(at)
 
 
 def test_nearest_pictures_once_they_are_prepared(trust):
@@ -175,11 +175,11 @@ def test_nearest_pictures_once_they_are_prepared(trust):
         JOBS, "nearest", lambda model, pixels, k: (pictures[:k], np.arange(k), np.linspace(1, 0.5, k))
     )
     at = expand(trust.open(), "why")
-    button(at, "Look at all training pictures").click().run()
+    button(at, "Search all training images").click().run()
     assert resources.neighbours(Path("nowhere/lab-net")).wait(10)
     at.run()
     assert not at.exception and not at.error
-    assert "how alike the network's features are" in words(at)
+    assert "cosine similarity of the network's features" in words(at)
 
 
 def test_mix_is_explained_for_both_pictures(trust):
@@ -221,7 +221,7 @@ def test_nothing_of_many_pictures_tells_before_the_guesses(trust):
     assert len(at.dataframe) == 1
     at.toggle(key="predict").set_value(True).run()
     assert not at.exception and not at.dataframe
-    assert "comes when all pictures are guessed" in words(at)
+    assert "appears once all pictures are guessed" in words(at)
     assert at.segmented_control(key="order").disabled
 
 
@@ -272,7 +272,7 @@ def test_ambiguous_pairs_are_asked_in_the_background_in_small_parts(trust):
     assert len(tiles) == 12 and all(tile["title"] == "frog 40 %" for tile in tiles)
     assert not [tile for tile in tiles if "frog" in tile["note"]]  # there it is no third class
     at.segmented_control(key="ambiguous_order").set_value("many").run()
-    assert at.session_state["shown_ambiguous_gallery"][0]["items"][0]["title"] == "2 answers"
+    assert at.session_state["shown_ambiguous_gallery"][0]["items"][0]["title"] == "2 classes"
     assert sum(n for _, n in trust.answering.asked) - before == 45 * 2  # asked once
 
 
@@ -285,7 +285,7 @@ def test_ambiguous_pairs_of_test_pictures_need_the_data(trust):
     at.session_state["ambiguous_source"] = "test"
     expand(at, "ambiguous")
     assert not at.exception and not at.error
-    assert "CIFAR-10 is not on this machine, so there are no test pictures to mix." in words(at)
+    assert "CIFAR-10 is not on this machine, so there are no test images to mix." in words(at)
 
 
 def test_ambiguous_pairs_of_test_pictures(trust):

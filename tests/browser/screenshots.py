@@ -87,7 +87,7 @@ READY = {
     "classify": "h3",
     "blend": "output.recipe",
     "train": "[data-testid=stVegaLiteChart]",
-    "models": "[data-testid=stVegaLiteChart]",
+    "models": "table",
 }
 
 if __name__ == "__main__":

@@ -74,8 +74,8 @@ def test_dropped_jpeg_gives_its_class_and_goes_along_to_blend(opened, drop_files
     opened.locator("h3", has_text=heading(*answers["picture-18.jpg"])).wait_for()
     assert opened.get_by_text("What arrived: picture-18.jpg").count() == 1
     opened.get_by_role("button", name="Use in Blend").click()
-    opened.get_by_text("as the second picture").click()
-    opened.get_by_text("Second picture: picture-18.jpg").wait_for()
+    opened.get_by_text("as the second image").click()
+    opened.get_by_role("button", name="Second: picture-18.jpg").wait_for()
     opened.locator("output.recipe", has_text="40 % cat + 60 % picture-18.jpg").wait_for()
 
 
@@ -83,6 +83,7 @@ def test_folder_of_thirty_with_a_broken_file(opened, drop_files, folder, answers
     drop_files(opened, [folder])
     opened.get_by_role("button", name="Download the table (CSV)").wait_for(timeout=60_000)
     assert opened.get_by_text("1 of 30 files can't be read").count() == 1
+    assert opened.get_by_text("Left out, as not a picture: notes.txt").count() == 1
     assert opened.get_by_role("alert").filter(has_text="picture-29-broken.jpg").count() == 1
     with opened.expect_download() as download:
         opened.get_by_role("button", name="Download the table (CSV)").click()
@@ -99,8 +100,8 @@ def test_folder_of_thirty_with_a_broken_file(opened, drop_files, folder, answers
     gallery = opened.get_by_role("group", name="Pictures and their answers")
     unsure = min(v[1] for k, v in answers.items() if k.endswith(".jpg"))
     gallery.locator("button").first.get_by_text(percent(unsure)).wait_for()
-    assert gallery.locator("button").count() == 24
-    gallery.get_by_role("button").nth(3).click()
+    assert gallery.locator("button.tile").count() == 24
+    gallery.locator("button.tile").nth(3).click()
     name = gallery.locator("button[aria-pressed=true] .note").inner_text()
     opened.get_by_text(f"What arrived: {name}").wait_for()
 
@@ -137,6 +138,7 @@ def test_square_moves_and_the_network_sees_its_exact_pixels(opened, drop_files, 
 
 def test_two_models_answer_side_by_side(page, server, untrained, answers):
     page.goto(server.url)
+    page.get_by_role("button", name="Options").click()
     page.get_by_role("combobox", name="Compare with").click()
     page.get_by_role("option", name=untrained).click()
     page.locator("h3").nth(1).wait_for(timeout=60_000)
@@ -190,3 +192,32 @@ def test_json_of_the_command_line_is_what_the_page_shows(opened, command_line):
     said = json.loads(command_line("classify", "--json", SAMPLES / "dog.webp"))
     assert CLASS_NAMES[0] in json.dumps(said)  # all ten classes are there
     assert opened.locator("h3").inner_text().split(" · ")[0] in json.dumps(said)
+
+
+def test_own_pictures_survive_samples_pages_and_other_ways_in(opened, drop_files, wait_idle, folder, answers):
+    drop_files(opened, [folder / "picture-06.jpg", folder / "picture-08.jpg"])
+    own = opened.get_by_role("group", name="Your pictures").locator("button.tile")
+    opened.locator("h3", has_text=heading(*answers["picture-06.jpg"])).wait_for()
+    assert own.count() == 2
+    opened.get_by_role("button", name="ship", exact=True).first.click()
+    opened.locator("h3", has_text=heading(*answers["ship.webp"])).wait_for()
+    for way in ("Camera", "Files"):
+        opened.get_by_test_id("stButtonGroup").get_by_text(way, exact=True).click()
+        wait_idle(opened)
+    opened.get_by_role("link", name="Blend").first.click()
+    opened.locator("output.recipe").wait_for()
+    opened.get_by_role("link", name="Classify").first.click()
+    own.nth(1).wait_for()
+    assert own.count() == 2
+    own.nth(1).click()
+    opened.locator("h3", has_text=heading(*answers["picture-08.jpg"])).wait_for()
+    opened.get_by_role("group", name="Your pictures").get_by_role("button", name="Remove picture-06.jpg").click()
+    own.nth(1).wait_for(state="detached")
+    assert own.count() == 1
+
+
+def test_what_a_browser_would_refuse_by_its_name_gets_a_message(opened, drop_files, tmp_path):
+    file = tmp_path / "letter"
+    file.write_bytes(b"%PDF-1.7")
+    drop_files(opened, [file])
+    opened.get_by_role("alert").filter(has_text="letter: this is a PDF document").wait_for()

@@ -82,12 +82,12 @@ def test_models_shows_the_cards_that_ship(page, server):
             page.get_by_role("option", name=re.compile(name)).first.click()
         card = json.loads((assets_dir() / "models" / name / "card.json").read_text(encoding="utf-8"))
         main.get_by_text(f"{100 * card['scores']['test_accuracy']:.1f} %", exact=True).first.wait_for(timeout=PATIENCE)
-        main.get_by_text(f"A {name} with {card['parameters']:,} weights").first.wait_for(timeout=PATIENCE)
+        main.get_by_text("Which classes does it confuse?").first.wait_for(timeout=PATIENCE)
 
 
 def test_train_streams_a_learning_curve_from_the_pictures_that_ship(page, server, wait_idle, home):
     page.goto(f"{server.url}/train", timeout=PATIENCE)
-    page.get_by_role("heading", name="Ready to learn: distilled pictures").wait_for()
+    page.get_by_role("heading", name="Ready to train: distilled images").wait_for()
     page.get_by_text("synthetic").first.wait_for()
     start = page.get_by_role("button", name="Start training")
     start.wait_for()
@@ -101,7 +101,7 @@ def test_train_streams_a_learning_curve_from_the_pictures_that_ship(page, server
     assert page.get_by_test_id("stVegaLiteChart").locator("canvas, svg.marks").count() == 2
     (run,) = [path.parent for path in home.rglob("progress.jsonl")]
     page.get_by_role("button", name="Stop").click()
-    page.get_by_role("button", name="Stop it").click()
+    page.get_by_role("dialog").get_by_role("button", name="Stop").click()
     page.get_by_text("of the synthetic validation pictures").first.wait_for(timeout=PATIENCE)
     assert len(read_history(run)) and (run / "model.keras").is_file()
     card = json.loads((run / "card.json").read_text(encoding="utf-8"))
@@ -112,11 +112,11 @@ def test_train_streams_a_learning_curve_from_the_pictures_that_ship(page, server
 
 def test_the_distilled_pictures_are_shown_a_class_at_a_time(page, server, wait_idle):
     page.goto(f"{server.url}/train", timeout=PATIENCE)
-    page.get_by_text("Look at the distilled pictures").click()
-    page.get_by_alt_text("Distilled pictures: truck").wait_for()
+    page.get_by_text("Look at the distilled images").click()
+    page.get_by_alt_text("Distilled images: truck").wait_for()
     page.get_by_test_id("stButtonGroup").get_by_text("frog", exact=True).click()
-    page.get_by_alt_text("Distilled picture 1: frog").wait_for()
-    picture = page.get_by_alt_text("Distilled picture 1: frog")
+    page.get_by_alt_text("Distilled image 1: frog").wait_for()
+    picture = page.get_by_alt_text("Distilled image 1: frog")
     assert picture.evaluate("i => [i.naturalWidth % 32, i.naturalWidth > i.clientWidth]") == [0, True]
 
 

@@ -54,10 +54,11 @@ def cell(page, truth: int, answer: int):
 
 def test_scores_of_the_bundled_models_are_there(page, server, wait_idle):
     page.goto(f"{server.url}/models?model=lab-net")
-    metric = page.get_by_test_id("stMetric").filter(has_text="Right answers")
+    metric = page.get_by_test_id("stMetric").filter(has_text="Test accuracy")
     accuracy = load_card(find_model("lab-net"))["scores"]["test_accuracy"]
     metric.get_by_text(f"{100 * accuracy:.1f} %").wait_for(timeout=60_000)
-    page.get_by_role("heading", name="Inside the network").wait_for()
+    page.get_by_text("Inside", exact=True).click()
+    page.get_by_role("heading", name="What goes on inside the network?").wait_for()
     wait_idle(page, 120_000)
     assert page.get_by_test_id("stException").count() == 0
     assert page.get_by_role("link", name="Models").first.is_visible()
@@ -70,12 +71,12 @@ def test_a_click_on_a_cell_shows_its_pictures(opened, answers):
     cell(opened, truth, answer).click()
     what = f"{CLASS_NAMES[truth]} taken for {CLASS_NAMES[answer]}"
     opened.get_by_role("heading", name=what).wait_for()
-    pictures = opened.get_by_role("group", name=f"Pictures: {what}").locator("img")
+    pictures = opened.get_by_role("group", name=f"Images: {what}").locator("img")
     pictures.first.wait_for(timeout=60_000)  # the pictures are decoded the first time
     assert pictures.count() == ((answers.labels == truth) & (said == answer)).sum()
     looks = "i => [getComputedStyle(i).imageRendering, i.naturalWidth, i.getBoundingClientRect().width > 60]"
     assert pictures.first.evaluate(looks) == ["pixelated", 32, True]
-    opened.wait_for_url(f"**/models?model={MODEL}&cell={CLASS_NAMES[truth]}-{CLASS_NAMES[answer]}")
+    opened.wait_for_url(f"**/models?model={MODEL}&show=confusion&cell={CLASS_NAMES[truth]}-{CLASS_NAMES[answer]}")
 
     opened.reload()
     opened.get_by_role("heading", name=what).wait_for()
@@ -96,7 +97,8 @@ def test_the_matrix_is_walked_with_the_arrow_keys(opened):
 
 
 def test_a_mistake_opens_large_and_is_followed_through_the_network(opened):
-    mistakes = opened.get_by_role("group", name="The surest mistakes").get_by_role("button")
+    opened.get_by_text("Mistakes", exact=True).click()
+    mistakes = opened.get_by_role("group", name="Most confident mistakes").locator("button.tile")
     mistakes.first.wait_for(timeout=60_000)
     mistakes.first.click()
     dialog = opened.get_by_role("dialog")
@@ -111,7 +113,7 @@ def test_a_mistake_opens_large_and_is_followed_through_the_network(opened):
 
 def test_two_models_and_the_pictures_on_which_they_disagree(page, server, answers):
     page.goto(f"{server.url}/models?model={MODEL},another")
-    pictures = page.get_by_role("group", name="Pictures on which they disagree").locator("img")
+    pictures = page.get_by_role("group", name="Images on which they disagree").locator("img")
     pictures.first.wait_for(timeout=60_000)
     other = read_answers(server.runs / "another").probabilities.argmax(1)
     only_first = (answers.probabilities.argmax(1) == answers.labels) & (other != answers.labels)
@@ -122,7 +124,7 @@ def test_two_models_and_the_pictures_on_which_they_disagree(page, server, answer
 def test_phone_width_needs_no_sideways_scrolling(new_page, server, wait_idle, scheme):
     page = new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)
     page.goto(f"{server.url}/models?model={MODEL}")
-    page.get_by_test_id("stVegaLiteChart").nth(3).wait_for(timeout=60_000)
+    cell(page, 0, 0).wait_for(timeout=60_000)
     wait_idle(page, 120_000)
     assert page.get_by_test_id("stMain").evaluate("m => m.scrollWidth <= m.clientWidth")
     matrix = page.get_by_role("table", name=re.compile("^Confusion matrix"))

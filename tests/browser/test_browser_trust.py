@@ -61,6 +61,7 @@ def test_set_follows_the_slider_without_a_message(open_blend, with_sets, command
 def test_level_is_a_choice(open_blend, with_sets):
     page = open_blend(f"?a=deer&b=ship&ratio=24&model={with_sets}")
     page.locator(".verdict", has_text="(95 %)").wait_for()
+    page.get_by_role("button", name="Options").click()
     page.get_by_text("99 %", exact=True).click()
     page.locator(".verdict", has_text="(99 %)").wait_for()
 
@@ -68,7 +69,7 @@ def test_level_is_a_choice(open_blend, with_sets):
 def test_evidence_appears_over_the_picture(page, server):
     page.goto(server.url)
     page.wait_for_selector("h3", timeout=180_000)
-    page.get_by_text("Why? Where the evidence lies").click()
+    page.get_by_text("Why? Evidence in the image").click()
     page.get_by_alt_text("Where the evidence for dog").wait_for(timeout=60_000)
     page.get_by_test_id("stButtonGroup").filter(has_text="Evidence for").get_by_text("horse", exact=True).click()
     page.get_by_alt_text("Where the evidence for horse").wait_for(timeout=60_000)
@@ -78,7 +79,9 @@ def test_evidence_appears_over_the_picture(page, server):
 def test_classify_hides_its_answer_until_the_guess(page, server):
     page.goto(f"{server.url}?sample=frog")
     page.locator("h3", has_text="frog").wait_for(timeout=180_000)
+    page.get_by_role("button", name="Options").click()
     page.get_by_text("Predict first").click()
+    page.keyboard.press("Escape")
     page.locator("h3", has_text="What do you say?").wait_for()
     assert page.locator(".bars").count() == 0
     assert page.get_by_role("group", name="Sample photographs").get_by_text("frog").count() == 0
@@ -89,7 +92,9 @@ def test_classify_hides_its_answer_until_the_guess(page, server):
 
 def test_blend_hides_its_answers_until_the_guess(open_blend):
     page = open_blend("?a=cat&b=dog&ratio=40")
+    page.get_by_role("button", name="Options").click()
     page.get_by_text("Predict first").click()
+    page.keyboard.press("Escape")
     page.locator(".guess").first.wait_for()
     page.locator(".bars").wait_for(state="detached")
     assert page.locator(".curve").count() == 0 and page.get_by_role("button", name="Sweep (CSV)").count() == 0

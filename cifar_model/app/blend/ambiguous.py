@@ -5,10 +5,11 @@ from pathlib import Path
 import streamlit as st
 
 from cifar_model.app.shared import resources
-from cifar_model.app.shared.blend_state import Blend
+from cifar_model.app.shared.blend_state import MODE_NAMES, Blend
 from cifar_model.app.shared.gallery import gallery
 from cifar_model.app.shared.page import guarded, percent, wait_for
 from cifar_model.app.shared.reading import Reading
+from cifar_model.app.shared.remembered import remember
 from cifar_model.app.shared.resources import Mixes
 from cifar_model.classes import CLASS_COLORS, CLASS_NAMES
 from cifar_model.errors import DatasetError
@@ -17,15 +18,8 @@ from cifar_model.pictures.ambiguous import SURPRISES, mix_pictures, rank_mixes
 from cifar_model.pictures.encode import data_url, encode_png
 
 SHOWN = 12
-SOURCES = {"samples": "Sample photographs", "test": "CIFAR-10 test pictures"}
-ORDERS = {"third": "A third class wins", "unsure": "Least sure", "many": "Most answers possible"}
-MODE_NAMES = {
-    "average": "Pixel average",
-    "linear": "Linear light",
-    "halves": "Halves",
-    "checkerboard": "Checkerboard",
-    "frequencies": "Coarse + fine",
-}
+SOURCES = {"samples": "Sample photographs", "test": "CIFAR-10 test images"}
+ORDERS = {"third": "A third class wins", "unsure": "Least confident", "many": "Largest answer set"}
 
 
 def choose_ambiguous(blend: Blend, models: list[ModelInfo], reading: Reading) -> None:
@@ -43,14 +37,14 @@ def choose_ambiguous(blend: Blend, models: list[ModelInfo], reading: Reading) ->
                 key="ambiguous_source",
             )  # fmt: skip
             by = st.segmented_control(
-                "First those where", list(ORDERS), format_func=ORDERS.get, default="third", required=True,
+                "Sort by", list(ORDERS), format_func=ORDERS.get, default="third", required=True,
                 key="ambiguous_order",
             )  # fmt: skip
         wait_for(resources.answering(), st.empty())
         try:
             task = resources.mid_blends_of(model.path, source)
         except DatasetError as error:
-            st.info("CIFAR-10 is not on this machine, so there are no test pictures to mix.", icon=":material/info:")
+            st.info("CIFAR-10 is not on this machine, so there are no test images to mix.", icon=":material/info:")
             st.caption(str(error))
             return
         if task is None or task.running:
@@ -60,7 +54,7 @@ def choose_ambiguous(blend: Blend, models: list[ModelInfo], reading: Reading) ->
             again = resources.try_mid_blends_again
             st.button("Try again", on_click=again, args=(model.path, source), icon=":material/refresh:")
         elif by == "many" and task.result.beliefs.sets is None:
-            st.info(f"{model.name} has no answer sets: its card would hold them.", icon=":material/info:")
+            st.info(f"{model.name} has no answer sets.", icon=":material/info:")
         else:
             _gallery(blend, model, source, by, task.result, reading)
 
@@ -70,7 +64,7 @@ def _wait(model: ModelInfo, source: str) -> None:
     def progress() -> None:
         task = resources.mid_blends_of(model.path, source)
         done, total = (task.done, task.total) if task else (0, 1)
-        st.progress(done / total, f"{done} of {total} mixes answered" if total > 1 else "Reading the pictures …")
+        st.progress(done / total, f"{done} of {total} mixes classified" if total > 1 else "Reading the images …")
         if task and not task.running:
             st.rerun()
 
@@ -81,7 +75,7 @@ def _gallery(blend: Blend, model: ModelInfo, source: str, by: str, mixes: Mixes,
     shown = mixes.beliefs.shown(reading.raw)
     sets = mixes.beliefs.members(reading.level)
     order = rank_mixes(shown, mixes.parents, sets=sets, by=by)[:SHOWN]
-    st.caption(f"{SURPRISES[by]} Of each pair the most surprising of five ways to mix at 40, 50 and 60 %.")
+    st.caption(f"{SURPRISES[by]} For each pair, the most surprising of five ways to mix at 40, 50 and 60 %.")
     if not order:
         st.info("No third class wins any of these mixes.", icon=":material/info:")
         return
@@ -93,7 +87,7 @@ def _gallery(blend: Blend, model: ModelInfo, source: str, by: str, mixes: Mixes,
         recipe += _class(mixes, mix.b)
         title = f"{CLASS_NAMES[best]} {percent(shown[index, best])}"
         if by == "many":
-            title = f"{int(sets[index].sum())} answers"
+            title = f"{int(sets[index].sum())} classes"
         if reading.predict:
             title = "?"
         return {
@@ -105,7 +99,7 @@ def _gallery(blend: Blend, model: ModelInfo, source: str, by: str, mixes: Mixes,
     def load(identity: str) -> None:
         mix = mixes.mixes[int(identity)]
         blend.set(a=_picture(source, mixes, mix.a), b=_picture(source, mixes, mix.b), ratio=round(100 * mix.ratio))
-        st.session_state.mode = mix.mode
+        remember("mode", mix.mode)
         st.session_state.ambiguous_chosen = model.path, source, identity
 
     chosen: tuple[Path, str, str] | None = st.session_state.get("ambiguous_chosen")

@@ -8,10 +8,10 @@ import numpy as np
 import streamlit as st
 
 from cifar_model.app.blend.choose import SLOTS
-from cifar_model.app.blend.live import short_name
 from cifar_model.app.shared import resources
 from cifar_model.app.shared.blend_state import Blend
 from cifar_model.app.shared.lens import SOFTMAX
+from cifar_model.app.shared.names import short_name
 from cifar_model.app.shared.reading import Reading, classes_of
 from cifar_model.app.workers.beliefs import Beliefs
 from cifar_model.classes import CLASS_NAMES
@@ -30,7 +30,7 @@ def show_downloads(
         st.download_button(label, make, stem + suffix, mime, icon=":material/download:", on_click="ignore")
 
     with st.container(horizontal=True):
-        save("Mixed picture (PNG)", lambda: encode_png(frames[blend.ratio]), ".png", "image/png")
+        save("Mixed image (PNG)", lambda: encode_png(frames[blend.ratio]), ".png", "image/png")
         if not models or hidden:
             return
         save("Sweep (CSV)", lambda: _csv(models, sweeps, reading), ".csv", "text/csv")

@@ -7,6 +7,7 @@ from cifar_model.app.browser.component import component
 from cifar_model.app.shared.blend_state import Blend
 from cifar_model.app.shared.guessing import Game
 from cifar_model.app.shared.lens import CLASSES
+from cifar_model.app.shared.names import short_name
 from cifar_model.app.shared.reading import MANY, OUTSIDE, Reading, about_sets, outside, set_in_words
 from cifar_model.app.workers.beliefs import Beliefs
 from cifar_model.classes import CLASS_COLORS, CLASS_NAMES
@@ -72,7 +73,7 @@ def show_live(
             "strange": OUTSIDE,
             "changes": changes,
             "gaps": gaps,
-            "description": f"What {model.title} believes from 0 to 100 % {names['a']}. {changes}",
+            "description": f"Class probabilities by {model.title} from 0 to 100 % {names['a']}. {changes}",
         }
 
     def slot(which: str) -> dict:
@@ -96,10 +97,6 @@ def show_live(
         on_guess_change=guessed,
     )
     if any(sweep.sets is not None for sweep in sweeps) and not asked:
-        st.caption(about_sets(reading.level) + " The strip below each curve shows it along the way.")
+        st.caption(about_sets(reading.level) + " The strip below the curve shows it at every ratio.")
     if any(sweep.in_scope is not None for sweep in sweeps) and not asked:
-        st.caption("Grey parts of a curve: there the mix looks like none of the ten classes.")
-
-
-def short_name(name: str) -> str:
-    return name if len(name) <= 24 else name[:11] + "…" + name[-12:]
+        st.caption("Grey parts of the curve: there the mix looks like none of the ten classes.")

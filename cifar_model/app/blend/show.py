@@ -6,7 +6,7 @@ import streamlit as st
 from cifar_model.app.blend.downloads import show_downloads
 from cifar_model.app.blend.live import COARSE, STEPS, show_live
 from cifar_model.app.shared import resources
-from cifar_model.app.shared.blend_state import Blend, write_link
+from cifar_model.app.shared.blend_state import Blend, write_blend_link
 from cifar_model.app.shared.guessing import Game, game, show_foresight
 from cifar_model.app.shared.page import guarded, wait_for
 from cifar_model.app.shared.reading import Reading
@@ -39,11 +39,11 @@ def show_blend(blend: Blend, mode: str, models: list[ModelInfo], reading: Readin
             if reading.predict and complete:
                 _guessed(playing, key, models, sweeps)
             show_live(blend, sprite, models, sweeps, known, reading, (playing, key) if hidden else None)
-        write_link(blend, mode, [model.name for model in models])
+        write_blend_link(blend, mode, [model.name for model in models])
         if not complete:
             for model in models:
                 for done in resources.compute_sweep(model.path, frames):
-                    note.caption(f"{model.title}: {done} of {STEPS} mixes answered")
+                    note.caption(f"{model.title}: {done} of {STEPS} mixes classified")
             st.rerun()
         if models and not hidden:
             _why(blend, frames, models, sweeps, reading)
@@ -59,9 +59,9 @@ def _guessed(playing: Game, key: bytes, models: list[ModelInfo], sweeps: list[Be
     show_foresight(playing, models)
     if key in playing.rounds:
         winners = ", ".join(f"{model} says **{answer}**" for model, answer in said.items())
-        st.markdown(f"At {ratio} % you said **{guess}**, {winners}. “Shuffle” gives the next blend.")
+        st.markdown(f"At {ratio} % you said **{guess}**, {winners}. “Shuffle” brings the next blend.")
     else:
-        st.markdown("Move the slider where you like, then say which class will win there.")
+        st.markdown("Move the slider to any ratio, then say which class will win there.")
 
 
 def _why(blend: Blend, frames: np.ndarray, models: list[ModelInfo], sweeps: list[Beliefs], reading: Reading) -> None:

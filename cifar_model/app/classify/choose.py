@@ -1,51 +1,100 @@
-"""Where pictures come from: files, a folder, the camera, the samples."""
+"""Where pictures come from: files, a folder, the camera, the samples; and the visitor's own, to click."""
 
 import streamlit as st
-from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from cifar_model.app.classify.answers import Entry
-from cifar_model.app.shared.gallery import sample_gallery
+from cifar_model.app.classify.answers import Answers, Entry
+from cifar_model.app.classify.own import CHOSEN, Own, own_pictures
+from cifar_model.app.shared.gallery import gallery, sample_gallery, tile
+from cifar_model.app.shared.names import plain_name
+from cifar_model.app.shared.remembered import kept_widget
 from cifar_model.classes import CLASS_NAMES
-from cifar_model.pictures.folders import IMAGE_SUFFIXES
+
+WAYS = {"files": "Files", "folder": "Folder", "camera": "Camera"}
+TILE = "5.3rem"
+STRIP = 30  # own pictures in the strip; all of them are in the gallery below
+SAMPLE = "sample-"  # begins the id of a sample photograph
 
 
-def choose_pictures() -> list[Entry]:
-    """Where pictures come from: files, a folder, the camera or the samples. The last used one is shown."""
-    state = st.session_state
-    if "shown" not in state:
+def choose_pictures(answers: Answers) -> tuple[Entry, list[Entry]]:
+    """The picture that is looked at, and all of the visitor's own."""
+    state, own = st.session_state, own_pictures()
+    if CHOSEN not in state:
         wanted = st.query_params.get("sample")
-        state.shown = wanted if wanted in CLASS_NAMES else "dog"
-
-    def show(source: str) -> None:
-        state.shown = source
-
-    ways = {"files": "Files", "folder": "A folder", "camera": "Camera"}
-    way = st.segmented_control(
-        "Your own pictures", list(ways), format_func=ways.get, default="files", required=True, key="way",
-        persist_state="session",
-    )  # fmt: skip
-    if way == "camera":
-        photo = st.camera_input("Take a picture", on_change=show, args=("upload",), key="photo", width=420)
-        arrived = [photo] if photo else []
-    else:
-        label = "Drop pictures here: one, many or a whole folder" if way == "files" else "Choose a folder"
-        arrived = st.file_uploader(
-            label,
-            type=[suffix[1:] for suffix in IMAGE_SUFFIXES],
-            accept_multiple_files=True if way == "files" else "directory",
-            on_change=show,
-            args=("upload",),
-            key=f"uploads_{way}",
+        state[CHOSEN] = SAMPLE + (wanted if wanted in CLASS_NAMES else "dog")
+    _add(own)
+    mine = own.entries()
+    answers.forget_all_but(mine)
+    if state[CHOSEN] not in own.files and not state[CHOSEN].startswith(SAMPLE):  # taken away
+        state[CHOSEN] = mine[0].id if mine else SAMPLE + "dog"
+    picked = state[CHOSEN].removeprefix(SAMPLE)
+    chosen = next((entry for entry in mine if entry.id == state[CHOSEN]), None)
+    chosen = chosen or Entry(state[CHOSEN], picked, lambda: None)
+    answers.decode([chosen])
+    left, right = st.columns([1.25, 1], gap="small") if mine else (st.container(), None)
+    with left:
+        # Whoever is to guess first isn't told by a name.
+        sample_gallery(
+            key="samples", selected=picked if chosen.truth else None, on_pick=lambda name: _choose(SAMPLE + name),
+            size=TILE, secret=bool(state.get("predict")),
+        )  # fmt: skip
+    if right:
+        with right:
+            _strip(mine, own, answers)
+    if own.left_out:
+        count = len(own.left_out)
+        names = ", ".join(own.left_out[:3]) + (", …" if count > 3 else "")
+        st.caption(
+            f"Left out, since {'it is no picture' if count == 1 else 'they are no pictures'}: {plain_name(names)}."
         )
-    st.caption("Or a sample photograph, none of them from CIFAR-10:")
-    # Whoever is to guess first isn't told by a name.
-    secret = bool(state.get("predict"))
-    sample_gallery(key="samples", selected=state.shown, on_pick=show, size="5.6rem", secret=secret)
-    if state.shown == "upload" and arrived:
-        return [_uploaded(file) for file in sorted(arrived, key=lambda file: file.name)]
-    sample = state.shown if state.shown in CLASS_NAMES else "dog"
-    return [Entry(f"sample-{sample}", sample, lambda: None)]
+    return chosen, mine
 
 
-def _uploaded(file: UploadedFile) -> Entry:
-    return Entry(file.file_id, file.name, file.getvalue)
+def _choose(identity: str) -> None:
+    st.session_state[CHOSEN] = identity
+
+
+def _add(own: Own) -> None:
+    """The row that takes pictures in."""
+
+    def arrived(key: str) -> None:
+        value = st.session_state[key]
+        files = value if isinstance(value, list) else [value] if value else []
+        if key == "photo":
+            number = 1 + sum(name.startswith("photo-") for name, _ in own.files.values())
+            files = [(file.file_id, f"photo-{number}.jpg", file.getvalue()) for file in files]
+        else:
+            files = [(file.file_id, file.name, file.getvalue()) for file in files]
+        if added := own.add(files):
+            _choose(added[0])
+
+    with st.container(horizontal=True, vertical_alignment="center", key="adding_pictures"):
+        way = kept_widget(
+            st.segmented_control, "Add your own pictures from", list(WAYS), format_func=WAYS.get, default="files",
+            required=True, key="way", label_visibility="collapsed", width="content",
+        )  # fmt: skip
+        if way == "camera":
+            st.camera_input(
+                "Take a picture", key="photo", on_change=arrived, args=("photo",), width=320,
+                label_visibility="collapsed",
+            )  # fmt: skip
+        else:
+            # Any type: what the browser would refuse by its name gets an answer of ours, with what to do.
+            st.file_uploader(
+                "Drop pictures here: one, many or a whole folder" if way == "files" else "Choose a folder",
+                accept_multiple_files=True if way == "files" else "directory",
+                key=f"uploads_{way}", on_change=arrived, args=(f"uploads_{way}",), label_visibility="collapsed",
+            )  # fmt: skip
+
+
+def _strip(mine: list[Entry], own: Own, answers: Answers) -> None:
+    def picture_tile(entry: Entry) -> dict:
+        picture = answers.picture(entry)
+        if isinstance(picture, str):
+            return tile(entry.id, None, title=entry.name, note=" ") | {"alt": picture}
+        return tile(entry.id, picture, title=entry.name) | {"alt": entry.name}
+
+    gallery(
+        [picture_tile(entry) | {"name": entry.name} for entry in mine[:STRIP]],
+        label="Your pictures", key="own", selected=st.session_state[CHOSEN], on_pick=_choose, on_remove=own.remove,
+        size=TILE, strip=True,
+    )  # fmt: skip

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from cifar_model.app.classify.answers import Answers, Entry
+from cifar_model.app.classify.own import CHOSEN, own_pictures
 from cifar_model.app.shared import gallery
 from cifar_model.app.shared.guessing import game
 from cifar_model.app.shared.page import percent
@@ -25,6 +26,7 @@ def toolbar(entries: list[Entry], models: list[ModelInfo], answers: Answers, rea
         )  # fmt: skip
         pages = -(-len(entries) // TILES_A_PAGE)
         page = st.pagination(pages, key="page", width=330) if pages > 1 else 1
+        st.button("Remove all", on_click=own_pictures().clear, icon=":material/delete:")
     sign = None if reading.predict else SORTS[order]  # the order would tell
     if sign and models:
 
@@ -47,19 +49,22 @@ def show_gallery(
         picture = answers.picture(entry)
         belief = answers.belief(entry, models[0]) if models else None
         if not isinstance(picture, Picture):
-            return gallery.tile(entry.id, None, title=entry.name, note=picture or "")
+            return gallery.tile(entry.id, None, title=entry.name, note=picture or "") | {"name": entry.name}
         if belief is None or (reading.predict and entry.id not in guessed):
-            return gallery.tile(entry.id, picture, title=entry.name)
+            return gallery.tile(entry.id, picture, title=entry.name) | {"name": entry.name}
         beliefs, members = belief.shown(reading.raw), belief.members(reading.level)
         best = CLASS_NAMES[int(beliefs.argmax())]
         title, color = f"{best} {percent(beliefs.max())}", CLASS_COLORS[best]
         said = "" if members is None else set_in_words(members, reading.level, at_most=3)
         if outside(belief):
             title, color, said = "None of the ten?", "", f"else {title}"
-        return gallery.tile(entry.id, picture, title=title, note=entry.name, color=color) | {"extra": said}
+        return gallery.tile(entry.id, picture, title=title, note=entry.name, color=color) | {
+            "extra": said,
+            "name": entry.name,
+        }
 
     def choose(identity: str) -> None:
-        st.session_state.chosen = identity
+        st.session_state[CHOSEN] = identity
 
     gallery.gallery(
         [tile(entry) for entry in shown],
@@ -67,6 +72,7 @@ def show_gallery(
         key="gallery",
         selected=chosen.id,
         on_pick=choose,
+        on_remove=own_pictures().remove,
         size="8.2rem",
     )
     broken = [message for entry in entries if isinstance(message := answers.picture(entry), str)]

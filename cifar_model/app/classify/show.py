@@ -12,7 +12,7 @@ from cifar_model.app.shared.blend_state import use_in_blend
 from cifar_model.app.shared.guessing import ask_guess, game, show_round, show_score
 from cifar_model.app.shared.lens import lens
 from cifar_model.app.shared.page import guarded, wait_for
-from cifar_model.app.shared.reading import Reading, choose_reading, notes, show_belief
+from cifar_model.app.shared.reading import Reading, notes, show_belief
 from cifar_model.app.shared.why import explain_picture
 from cifar_model.app.workers.prepare import Picture
 from cifar_model.classes import CLASS_NAMES
@@ -22,35 +22,28 @@ AT_A_TIME = 6  # pictures decoded before their answers are shown
 SECONDS_A_RUN = 0.5  # of work between two updates of the page
 
 
-def show_answers(entries: list[Entry], models: list[ModelInfo]) -> None:
+def show_answers(chosen: Entry, own: list[Entry], models: list[ModelInfo], answers: Answers, reading: Reading) -> None:
     """Everything below the choice of pictures; works for half a second, shows what there is, and goes on."""
-    answers: Answers = st.session_state.setdefault("answers", Answers())
-    answers.forget_all_but(entries)
-    reading = choose_reading(models)
     playing = game("classify")
-    chosen = next((entry for entry in entries if entry.id == st.session_state.get("chosen")), entries[0])
-    answers.decode([chosen])
-    place = st.container()
-    if len(entries) > 1:
-        progress = st.empty()
-        with st.container():
-            shown = toolbar(entries, models, answers, reading)
-    with place:
-        score = st.container()  # filled last, for the round that is shown below counts
-        _one(chosen, models, answers, reading)
-        if reading.predict:
-            with score:
-                show_score(playing, models)
-    if len(entries) == 1:
+    score = st.container()  # filled last, for the round that is shown below counts
+    _one(chosen, models, answers, reading)
+    if reading.predict:
+        with score:
+            show_score(playing, models)
+    if len(own) < 2:
         return
+    progress = st.empty()
+    with st.container():
+        shown = toolbar(own, models, answers, reading)
     wait_for(resources.answering(), progress)
     started = time.monotonic()
     # What is on the screen comes first.
-    waiting = answers.missing(shown, models) + answers.missing([e for e in entries if e not in shown], models)
+    waiting = answers.missing(shown, models) + answers.missing([e for e in own if e not in shown], models)
+    worked = bool(waiting)
     jobs = answers.start(waiting[:AT_A_TIME])
     while waiting:
-        done = len(entries) - len(waiting)
-        progress.progress(done / len(entries), f"{done} of {len(entries)} pictures answered")
+        done = len(own) - len(waiting)
+        progress.progress(done / len(own), f"{done} of {len(own)} pictures classified")
         if time.monotonic() - started > SECONDS_A_RUN:
             break
         part, waiting = waiting[:AT_A_TIME], waiting[AT_A_TIME:]
@@ -58,15 +51,15 @@ def show_answers(entries: list[Entry], models: list[ModelInfo]) -> None:
         jobs = answers.start(waiting[:AT_A_TIME])  # read by one process while the other answers
         answers.ask(part, models)
     answers.collect(jobs)
-    show_gallery(entries, shown, chosen, models, answers, reading)
-    if waiting:
+    show_gallery(own, shown, chosen, models, answers, reading)
+    if waiting or worked:  # once more at the end, for the strip above
         st.rerun()
     progress.empty()
-    readable = [entry for entry in entries if isinstance(answers.picture(entry), Picture)]
+    readable = [entry for entry in own if isinstance(answers.picture(entry), Picture)]
     if reading.predict and any(entry.id not in playing.rounds for entry in readable):
-        st.caption("The table of all answers comes when all pictures are guessed, or without “Predict first”.")
+        st.caption("The table of all answers appears once all pictures are guessed, or without “Predict first”.")
     else:
-        show_table(entries, models, answers, reading)
+        show_table(own, models, answers, reading)
 
 
 def _one(entry: Entry, models: list[ModelInfo], answers: Answers, reading: Reading) -> None:
@@ -81,17 +74,19 @@ def _one(entry: Entry, models: list[ModelInfo], answers: Answers, reading: Readi
     def move(position: float) -> None:
         answers.positions[entry.id] = position
 
-    left, right = st.columns([1.15, len(models) or 1], gap="large")
+    left, right = st.columns([1.15, len(models) or 1], gap="medium")
     with left:
         position = answers.positions.get(entry.id, CENTRE)
         name = "a sample" if hidden and entry.truth else None
         lens(picture, position, key=f"lens-{entry.id}", on_move=move, name=name)
-        ways = {"a": "as the first picture", "b": "as the second picture"}
+    below = st.container()
+    with below:
+        ways = {"a": "as the first image", "b": "as the second image"}
         slot = st.menu_button(
             "Use in Blend", list(ways), format_func=ways.get, icon=":material/gradient:", key="use_in_blend"
         )
-        if slot:
-            use_in_blend(slot, picture)
+    if slot:
+        use_in_blend(slot, picture)
     if not models:
         return
     with right, guarded():

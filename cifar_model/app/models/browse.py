@@ -28,7 +28,7 @@ def await_pictures() -> None:
     except DatasetError:
         return
     if waiting:
-        st.info("The test pictures are being read for the first time; they appear here by themselves.",
+        st.info("The test images are being read for the first time; they will appear here.",
                 icon=":material/hourglass_top:")  # fmt: skip
         st.fragment(_watch, run_every=1.0)()
 
@@ -68,17 +68,17 @@ def test_pictures(report: Report, *, quiet: bool = False) -> TestPictures | None
     except DatasetError as error:
         reason = str(error).removesuffix(THREE_WAYS).strip()
         if quiet:
-            st.caption(f"The pictures can't be shown: {plain_text(reason)}")
+            st.caption(f"The images can't be shown: {plain_text(reason)}")
         else:
             st.info(
-                f"The pictures of this cell can't be shown. {plain_text(reason)}", icon=":material/image_not_supported:"
+                f"The images of this cell can't be shown. {plain_text(reason)}", icon=":material/image_not_supported:"
             )
-            with st.expander("How to get the pictures of CIFAR-10", icon=":material/download:"):
+            with st.expander("How to get CIFAR-10", icon=":material/download:"):
                 st.markdown("In a terminal, or with the button on the Train page; then open this page again.")
                 st.code(THREE_WAYS, "text", wrap_lines=True)
         return None
     if split is None:
-        st.caption("The test pictures are being read …")
+        st.caption("The test images are being read …")
         return None
     again = f"`python -m cifar_model assess {report.name}` scores it on these."
     try:
@@ -88,8 +88,8 @@ def test_pictures(report: Report, *, quiet: bool = False) -> TestPictures | None
         return None
     if (places < 0).all():
         st.info(
-            f"None of the {len(places):,} test pictures that this model was scored on is in the copy of CIFAR-10 here "
-            f"({len(split[1]):,} test pictures), so they can't be shown beside its answers. {again}",
+            f"None of the {len(places):,} test images that this model was scored on is in the copy of CIFAR-10 here "
+            f"({len(split[1]):,} test images), so they can't be shown beside its answers. {again}",
             icon=":material/image_not_supported:",
         )
         return None
@@ -111,7 +111,7 @@ def test_gallery(
     def tile(number: int) -> dict:
         title, note, color = tell(number)
         return {
-            "id": str(number), "src": data_url(pictures[number]), "alt": f"Test picture {number}: {note}, {title}",
+            "id": str(number), "src": data_url(pictures[number]), "alt": f"Test image {number}: {note}, {title}",
             "title": title, "note": note, "color": color, "exact": True, "whole": False, "failed": False,
         }  # fmt: skip
 
@@ -129,15 +129,15 @@ def _close() -> None:
     st.session_state.pop(OPENED, None)
 
 
-@st.dialog("A test picture", on_dismiss=_close, width="medium")
+@st.dialog("A test image", on_dismiss=_close, width="medium")
 def _open_picture(number: int, pictures: TestPictures, reports: list[Report]) -> None:
     """One test picture, large, with all that was answered, and where to take it."""
     pixels = pictures[number]
     truth = CLASS_NAMES[reports[0].answers.labels[number]]
     left, right = st.columns([1, 1.4], gap="medium")
     with left:
-        st.image(encode_png(pixels, scale=8), width=256, alt=f"Test picture {number}: {truth}")
-        st.markdown(f"Labelled **{truth}**  \n:small[test picture {number}, 32 × 32 pixels]")
+        st.image(encode_png(pixels, scale=8), width=256, alt=f"Test image {number}: {truth}")
+        st.markdown(f"Labelled **{truth}**  \n:small[test image {number}, 32 × 32 pixels]")
     with right:
         for report in reports:
             belief = report.probabilities[number]
@@ -153,5 +153,5 @@ def _open_picture(number: int, pictures: TestPictures, reports: list[Report]) ->
             use_in_blend(slot, Picture(f"{truth}, test {number}", 32, 32, url, url, pixels))
         if st.button("Follow it through the network", icon=":material/layers:"):
             _close()
-            follow(f"{truth}, test picture {number}", pixels)
+            follow(f"{truth}, test image {number}", pixels)
             st.rerun()

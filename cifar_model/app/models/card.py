@@ -9,20 +9,20 @@ from cifar_model.trust.report import Report
 
 
 def show_card(reports: list[Report]) -> None:
-    with st.expander("The card: all of this as a file", icon=":material/badge:"):
-        st.caption(
-            "A model's card is written when its training ends: settings, data, seed, versions, scores. "
-            "The command repeats the training."
-        )
-        for report in reports:
-            if not report.card:
-                show_missing(report, "Its card")
-                continue
-            command = report.card.get("command")
-            if isinstance(command, str):
-                st.code(command, "shell", wrap_lines=True)
-            st.download_button(
-                f"Card of {report.name} (JSON)", json.dumps(report.card, indent=2), f"{report.name}-card.json",
-                "application/json", icon=":material/download:", on_click="ignore", key=f"models_card_{report.name}",
-            )  # fmt: skip
-            st.json(report.card, expanded=1)
+    """The command that repeats a training, and the card itself, to look at and to take along."""
+    st.caption(
+        "A model's card is written when its training ends: settings, data, seed, versions, scores. "
+        "The command repeats the training."
+    )
+    for report in reports:
+        if not report.card:
+            show_missing(report, "Its card")
+            continue
+        command = report.card.get("command")
+        if isinstance(command, str):
+            st.code(command, "shell", wrap_lines=True)
+        st.download_button(
+            f"Card of {report.name} (JSON)", json.dumps(report.card, indent=2), f"{report.name}-card.json",
+            "application/json", icon=":material/download:", on_click="ignore", key=f"models_card_{report.name}",
+        )  # fmt: skip
+        st.json(report.card, expanded=1)

@@ -7,7 +7,7 @@ import streamlit as st
 
 from cifar_model.app.browser.component import component
 from cifar_model.app.models.browse import test_gallery, test_pictures
-from cifar_model.app.models.link import CELL, write_models_link
+from cifar_model.app.models.link import CELL, write_cell
 from cifar_model.app.models.summary import commonest_mistake
 from cifar_model.app.models.words import show_missing
 from cifar_model.app.shared.lens import CLASSES
@@ -22,21 +22,20 @@ _confusion = component("confusion")
 def show_errors(report: Report) -> None:
     """The confusion matrix, the pictures of one of its cells, and each class's scores."""
     if report.confusion is None:
-        return show_missing(report, "Which class it takes for which")
+        return show_missing(report, "Which classes it confuses")
     worst, _ = commonest_mistake(report)
     cell = st.session_state.get(CELL) or (worst[:2] if worst else (0, 0))
     left, right = st.columns([1.15, 1], gap="large")
     with left:
         st.caption(
-            "The confusion matrix: each row is what pictures are, each column what the network said. "
-            "Blue: right. Orange: mistakes. **Click a cell to see its pictures.**"
+            "The confusion matrix: a row for each true class, a column for each predicted class. "
+            "Blue: correct. Orange: mistakes. **Click a cell to see its images.**"
         )
 
         def picked() -> None:
             found = re.fullmatch(r"(\d)-(\d)", str(st.session_state["models_confusion"].picked))
             if found:
-                st.session_state[CELL] = truth, answer = int(found[1]), int(found[2])
-                write_models_link(cell=f"{CLASS_NAMES[truth]}-{CLASS_NAMES[answer]}")
+                write_cell(int(found[1]), int(found[2]))
 
         _confusion(
             key="models_confusion",
@@ -44,7 +43,7 @@ def show_errors(report: Report) -> None:
                 "classes": CLASSES,
                 "counts": report.confusion.tolist(),
                 "selected": list(cell),
-                "label": f"Confusion matrix of {report.name}: rows are true classes, columns answers",
+                "label": f"Confusion matrix of {report.name}: rows are true classes, columns predicted ones",
             },
             on_picked_change=picked,
         )
@@ -59,11 +58,11 @@ def _cell(report: Report, truth: int, answer: int) -> None:
     what = f"{name} recognised" if truth == answer else f"{name} taken for {said}"
     share = f" ({percent(count / total)})" if total and count else ""
     st.subheader(what, anchor=False)
-    st.caption(f"{count:,} of {total:,} test pictures of this class{share}, the surest answers first.")
+    st.caption(f"{count:,} of {total:,} test images of this class{share}, the most confident answers first.")
     if not count:
         return None
     if report.answers is None:
-        return show_missing(report, "Which pictures these are")
+        return show_missing(report, "Which images these are")
     pictures = test_pictures(report)
     if pictures is None:
         return None
@@ -73,7 +72,7 @@ def _cell(report: Report, truth: int, answer: int) -> None:
 
     test_gallery(
         report.cell(truth, answer), pictures, tell,
-        key=f"models_cell_{truth}_{answer}", label=f"Pictures: {what}", reports=[report],
+        key=f"models_cell_{truth}_{answer}", label=f"Images: {what}", reports=[report],
         a_page=15,
     )  # fmt: skip
 
@@ -85,15 +84,15 @@ def _classes(report: Report) -> None:
     precision, recall = report.by_class
     words, table = st.columns([1.15, 1], gap="large")
     with words:
-        st.subheader("Class by class", anchor=False)
+        st.subheader("By class", anchor=False)
         if np.isfinite(recall).any():
             best, worst = int(np.nanargmax(recall)), int(np.nanargmin(recall))
             st.markdown(
-                f"It finds **{CLASS_NAMES[best]}** best ({100 * recall[best]:.0f} %), **{CLASS_NAMES[worst]}** worst "
-                f"({100 * recall[worst]:.0f} %)."
+                f"Highest recall: **{CLASS_NAMES[best]}** ({100 * recall[best]:.0f} %). Lowest: "
+                f"**{CLASS_NAMES[worst]}** ({100 * recall[worst]:.0f} %)."
             )
-        st.caption("**Recall**: of all pictures of a class, how many it calls so.")
-        st.caption("**Precision**: of all that it calls so, how many are.")
+        st.caption("**Recall**: of all images of a class, the share that it recognises.")
+        st.caption("**Precision**: of all images that it assigns to a class, the share that belong there.")
     bar = {"format": "%.1f %%", "min_value": 0.0, "max_value": 100.0}
     table.dataframe(
         {"Class": list(CLASS_NAMES), "Recall": 100 * recall, "Precision": 100 * precision},
@@ -101,10 +100,10 @@ def _classes(report: Report) -> None:
         column_config={
             "Class": st.column_config.TextColumn(width=96),
             "Recall": st.column_config.ProgressColumn(
-                width=112, help="Of all pictures of the class, how many it calls so.", **bar
+                width=112, help="Of all images of the class, the share that it recognises.", **bar
             ),
             "Precision": st.column_config.ProgressColumn(
-                width=112, help="Of all that it calls so, how many are.", **bar
+                width=112, help="Of all images that it assigns to the class, the share that belong there.", **bar
             ),
         },
         height="content",

@@ -16,23 +16,23 @@ def show_disagreements(first: Report, second: Report) -> None:
     if found is None:
         for report in (first, second):
             if report.answers is None:
-                return show_missing(report, f"What {plain_text(report.name)} answered to each test picture")
-        st.info("The two were scored on different test pictures.", icon=":material/info:")
+                return show_missing(report, f"What {plain_text(report.name)} answered to each test image")
+        st.info("The two were scored on different test images.", icon=":material/info:")
         return None
     second = in_order_of(first, second)
     total = len(first.answers.labels)
     st.markdown(
-        f"They answer **{found.agree:,} of {total:,}** test pictures alike. On the others, either one is right and "
-        "the other wrong, or both are wrong, each in its own way."
+        f"They give the same answer to **{found.agree:,} of {total:,}** test images. On the others one of them is "
+        "wrong, or both are, each in its own way."
     )
     groups = _groups(found, first, second)
     choice = st.segmented_control(
-        "Pictures on which", list(groups), default=next(iter(groups)), required=True, key="models_disagree",
+        "Images on which", list(groups), default=next(iter(groups)), required=True, key="models_disagree",
         format_func=lambda group: f"{groups[group][0]}: {len(groups[group][1]):,}",
     )  # fmt: skip
     numbers = groups[choice][1]
     if not len(numbers):
-        st.caption("There is none.")
+        st.caption("There are none.")
         return None
     pictures = test_pictures(first)
     if pictures is None:
@@ -42,16 +42,16 @@ def show_disagreements(first: Report, second: Report) -> None:
         a, b = (CLASS_NAMES[report.predicted[number]] for report in (first, second))
         return f"{a} / {b}", f"is: {CLASS_NAMES[first.answers.labels[number]]}", CLASS_COLORS[a]
 
-    st.caption(f"Below each picture: what {plain_text(first.name)} said / what {plain_text(second.name)} said.")
+    st.caption(f"Below each image: the answer of {plain_text(first.name)} / of {plain_text(second.name)}.")
     test_gallery(
-        numbers, pictures, tell, key=f"models_disagree_{choice}", label="Pictures on which they disagree",
+        numbers, pictures, tell, key=f"models_disagree_{choice}", label="Images on which they disagree",
         reports=[first, second],
     )  # fmt: skip
 
 
 def _groups(found: Comparison, first: Report, second: Report) -> dict[str, tuple[str, np.ndarray]]:
     return {
-        "first": (f"only {first.name} is right", found.first_right),
-        "second": (f"only {second.name} is right", found.second_right),
+        "first": (f"only {first.name} is correct", found.first_right),
+        "second": (f"only {second.name} is correct", found.second_right),
         "none": ("both are wrong", found.both_wrong),
     }

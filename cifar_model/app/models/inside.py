@@ -5,16 +5,18 @@ import html
 import numpy as np
 import streamlit as st
 
+from cifar_model.app.models.link import QUESTION
 from cifar_model.app.shared import resources
 from cifar_model.app.shared.gallery import gallery, sample_gallery, tile
 from cifar_model.app.shared.page import guarded, wait_for
+from cifar_model.app.shared.remembered import remember
 from cifar_model.app.workers.prepare import Picture
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.models.history import read_history
 from cifar_model.pictures.encode import data_url, encode_png
 from cifar_model.trust.report import Report
 
-VIEWS = ("Learning curves", "Layers", "First filters", "A picture's way")
+VIEWS = ("Learning curves", "Layers", "First filters", "An image's way")
 VIEW = "models_view"
 FOLLOWED = "models_followed"  # session key: (name, pixels) of the picture whose way is shown
 
@@ -22,6 +24,7 @@ FOLLOWED = "models_followed"  # session key: (name, pixels) of the picture whose
 def follow(name: str, pixels: np.ndarray) -> None:
     """Show the way of this picture, uint8 (32, 32, 3), through the network."""
     st.session_state[FOLLOWED] = name, pixels
+    remember(QUESTION, "inside")
     st.session_state["models_show"] = VIEWS[-1]  # the choice itself may be on the screen already
 
 
@@ -40,9 +43,9 @@ def show_inside(report: Report) -> None:
 
 def _curves(report: Report) -> None:
     st.caption(
-        "How it learned, epoch by epoch. Blue: on the pictures that it learns from; orange: on held-out ones. "
-        "Where blue goes on and orange does not, it learns by heart. The loss says how surprised it is by the right "
-        "answers: lower is better, 2.3 is guessing."
+        "Its training, epoch by epoch. Blue: on training images; orange: on held-out ones. Where blue keeps improving "
+        "and orange doesn't, it overfits. The loss is the cross-entropy, how improbable the network finds the true "
+        "classes: lower is better, guessing gives 2.3."
     )
     folder = report.path if report.path.is_dir() else report.path.parent.parent
     history = read_history(folder)
@@ -64,8 +67,8 @@ def _layers(report: Report) -> None:
         st.info("Its card names no network of this lab, so its layers aren't known here.", icon=":material/info:")
         return
     st.caption(
-        "What a picture passes through, top to bottom. **Output**: height × width × channels, where a channel is a map "
-        "of one kind of pattern. **Weights**: the numbers that were learned."
+        "What an image passes through, top to bottom. **Output**: height × width × channels; a channel is a map of "
+        "where one kind of pattern occurs. **Weights**: the numbers that training sets."
     )
     st.dataframe(
         {
@@ -90,7 +93,7 @@ def _filters(report: Report) -> None:
     layer, pictures = resources.filters(report.path)
     st.caption(
         f"The first convolution ({layer}): {len(pictures)} patterns of {pictures.shape[1]} × {pictures.shape[2]} "
-        "pixels that it looks for everywhere in a picture: edges, spots, colours. Grey stands for “does not matter”."
+        "pixels that it looks for all over the image: edges, spots, colours. Grey: no influence."
     )
     names = [f"filter {number}" for number in range(1, len(pictures) + 1)]
     _tiles(pictures, names, [""] * len(pictures), width="3.4rem")
@@ -98,9 +101,8 @@ def _filters(report: Report) -> None:
 
 def _way(report: Report) -> None:
     st.caption(
-        "Choose a picture and see what each layer finds in it. Each tile is one channel: dark where its pattern is "
-        "absent, yellow where it is strongest. Early layers follow edges and colours; later maps are small, and stand "
-        "for parts of things."
+        "Choose an image and see what each layer finds in it. Each tile is one channel: dark where its pattern is "
+        "absent, yellow where it is strongest. Early layers respond to edges and colours, later ones to parts."
     )
     samples, own = resources.samples(), _from_classify()
     followed = st.session_state.get(FOLLOWED)
@@ -123,7 +125,7 @@ def _way(report: Report) -> None:
             tiles, label="Your pictures", key="models_own", selected=None, on_pick=pick_own, size="4.2rem", strip=True
         )
     else:
-        st.caption("Pictures that you drop on the Classify page can be followed here too.")
+        st.caption("Pictures that you add on the Classify page can be followed here too.")
     place = st.empty()
     wait_for(resources.answering(), place)
     layers = resources.activations(report.path, pixels)

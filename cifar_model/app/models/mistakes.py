@@ -13,14 +13,14 @@ from cifar_model.trust.report import Report
 @st.fragment
 def show_mistakes(report: Report) -> None:
     if report.answers is None:
-        return show_missing(report, "Which pictures it gets wrong")
+        return show_missing(report, "Which images it gets wrong")
     wrong = report.mistakes()
     if not len(wrong):
-        st.success(f"It makes none on {len(report.answers.labels):,} test pictures.", icon=":material/check:")
+        st.success(f"None on {len(report.answers.labels):,} test images.", icon=":material/check:")
         return None
     st.caption(
-        f"All {len(wrong):,} wrong answers, the surest first. Look closely: some pictures are hard, some show two "
-        "things, and some carry a wrong label."
+        f"All {len(wrong):,} wrong answers, the most confident first. Look closely: some images are hard, some show "
+        "two things, and some carry a wrong label."
     )
     pictures = test_pictures(report, quiet=True)
     if pictures is None:
@@ -32,22 +32,22 @@ def show_mistakes(report: Report) -> None:
         truth = CLASS_NAMES[report.answers.labels[number]]
         return f"{said} {percent(float(belief.max()))}", f"is: {truth}", CLASS_COLORS[said]
 
-    test_gallery(wrong, pictures, tell, key="models_mistakes", label="The surest mistakes", reports=[report])
+    test_gallery(wrong, pictures, tell, key="models_mistakes", label="Most confident mistakes", reports=[report])
 
 
 def _mistakes_table(report: Report, wrong: np.ndarray) -> None:
-    """Without the pictures, what can be told of the first of them."""
+    """Without the images, what can be told of the first of them."""
     wrong = wrong[:50]
     st.dataframe(
         {
-            "Test picture": wrong,
-            "It is": [CLASS_NAMES[i] for i in report.answers.labels[wrong]],
-            "It said": [CLASS_NAMES[i] for i in report.predicted[wrong]],
-            "How sure": report.probabilities[wrong].max(axis=1).astype(float),
+            "Test image": wrong,
+            "True class": [CLASS_NAMES[i] for i in report.answers.labels[wrong]],
+            "Predicted": [CLASS_NAMES[i] for i in report.predicted[wrong]],
+            "Confidence": report.probabilities[wrong].max(axis=1).astype(float),
         },
         hide_index=True,
-        column_config={"How sure": st.column_config.NumberColumn(format="percent")},
+        column_config={"Confidence": st.column_config.NumberColumn(format="percent")},
         height=250,
         width=720,
-        alt="The surest mistakes",
+        alt="Most confident mistakes",
     )

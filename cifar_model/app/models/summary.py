@@ -1,4 +1,4 @@
-"""The few numbers that matter most, and the card in plain words."""
+"""The few figures that matter most, and the card in plain words."""
 
 import numpy as np
 import streamlit as st
@@ -9,39 +9,43 @@ from cifar_model.trust.report import Report
 
 
 def show_summary(report: Report, *, alone: bool) -> None:
-    """The few numbers that matter most, and the card in plain words."""
+    """The few figures that matter most."""
     if not alone:
         st.subheader(report.name, anchor=False)
-    with st.grid(4 if alone else 2, min_column_width=150):
+    with st.grid(4 if alone else 2, min_column_width=140):
         margin = f"± {100 * report.margin:.1f} points" if report.margin else None
         show_metric(
-            "Right answers", report.accuracy and f"{100 * report.accuracy:.1f} %", margin,
-            "Test accuracy: the share of right answers on pictures that it never learned from. Another set of as many "
-            "pictures would give a number within ± this (95 % confidence).",
+            "Test accuracy", report.accuracy and f"{100 * report.accuracy:.1f} %", margin,
+            "The share of test images that it classifies correctly; it never trained on them. On another test set of "
+            "this size the figure would lie within ± this (95 % confidence). Guessing would get 10 %.",
         )  # fmt: skip
         worst, name = commonest_mistake(report)
         show_metric(
-            "Top mistake", name, worst and f"{worst[2]} of {worst[3]:,}",
-            "The wrong answer that it gives most often, and how often.",
+            "Most common mistake", name, worst and f"{worst[2]} of {worst[3]:,}",
+            "The true class, the class that it predicts instead, and how often.",
         )  # fmt: skip
         when = _when_it_says_80(report)
         show_metric(
-            f"When it says {100 * when[0]:.0f} %" if when else "When it says 80 %",
+            f"Accuracy at {100 * when[0]:.0f} % confidence" if when else "Accuracy at 80 % confidence",
             when and f"{100 * when[1]:.0f} %",
-            "is it right",
-            "Of the answers that it gives with about this percentage, so many are right. Equal is best.",
+            "equal is best",
+            "Of the answers that it gives with about this percentage, so many are correct.",
         )
         validation = report.score("validation_accuracy")
-        put_aside = "of synthetic pictures" if report.is_distilled else "held-out pictures"
+        put_aside = "of synthetic images" if report.is_distilled else "of held-out images"
         show_metric(
-            "Validation", validation and f"{100 * validation:.1f} %", put_aside,
-            "Right answers on training pictures put aside, by which the best epoch was chosen.",
+            "Validation accuracy", validation and f"{100 * validation:.1f} %", put_aside,
+            "Accuracy on images held out from training, by which the best epoch was chosen.",
         )  # fmt: skip
-    st.markdown(plain_text(" ".join(report.sentences())))
     if report.is_epoch:
-        show_missing(report, "What this one epoch scores")
+        show_missing(report, "The accuracy of this epoch")
     elif report.accuracy is None and not report.problems:
-        show_missing(report, "How often it is right on test pictures")
+        show_missing(report, "Its test accuracy")
+
+
+def show_sentences(report: Report) -> None:
+    """The card in plain words."""
+    st.markdown(plain_text(" ".join(report.sentences())))
 
 
 def commonest_mistake(report: Report) -> tuple[tuple[int, int, int, int] | None, str | None]:

@@ -9,47 +9,51 @@ from cifar_model.classes import CLASS_NAMES
 from cifar_model.trust.report import Report
 
 
-def show_trust(report: Report) -> None:
-    left, right = st.columns(2, gap="large")
+def show_reliability(report: Report) -> None:
+    """Whether its percentages hold, and what its reasons are worth."""
+    left, right = st.columns([1.2, 1], gap="large")
     with left:
-        _reliability(report)
+        if report.bins is None:
+            show_missing(report, "How well its percentages hold")
+        else:
+            spec = resources.chart("reliability", report.bins, report.bins_before)
+            st.vega_lite_chart(spec=spec, width="stretch", height=360)
     with right:
-        _sets(report)
+        if report.bins is not None:
+            _gaps(report)
+        _reasons(report)
+
+
+def _reasons(report: Report) -> None:
     why = report.explanation
     if why is not None:
-        st.subheader("Can its reasons be trusted?", anchor=False)
+        st.subheader("How faithful are its explanations?", anchor=False)
         st.markdown(
-            f"Classify marks where in a picture the evidence for a class lies. On {why['images']:,.0f} test pictures, "
-            f"painting over the marked fifth of the pixels cost the class {100 * why['drop_marked']:.0f} points of "
-            f"probability, painting over a random fifth {100 * why['drop_random']:.0f}: the wider apart, the more the "
-            "marks are what the network goes by."
+            f"Classify marks where in an image the evidence for a class lies. On {why['images']:,.0f} test images, "
+            f"hiding the marked fifth of the pixels cost the class {100 * why['drop_marked']:.0f} points of "
+            f"probability, hiding a random fifth {100 * why['drop_random']:.0f}. The wider apart, the more faithful."
         )
 
 
-def _reliability(report: Report) -> None:
-    st.subheader("Does 80 % mean 80 %?", anchor=False)
-    if report.bins is None:
-        return show_missing(report, "How well its percentages hold")
+def _gaps(report: Report) -> None:
     st.caption(
-        "A reliability diagram: test pictures in groups, by how sure the answer was. On the dashed line percentages "
-        "mean what they say; below it the network is too sure, above it too modest."
+        "A reliability diagram: test images grouped by the confidence of the answer. On the dashed line percentages "
+        "mean what they say; below it the network is overconfident, above it underconfident."
     )
-    spec = resources.chart("reliability", report.bins, report.bins_before)
-    st.vega_lite_chart(spec=spec, width="stretch", height=400)
     said = []
     if report.calibration_error is not None:
-        said.append(f"Mean gap between percentage and truth: **{100 * report.calibration_error:.1f} points**")
+        said.append(f"Mean gap between confidence and accuracy: **{100 * report.calibration_error:.1f} points**")
         if report.calibration_error_before is not None:
-            said[-1] += f", without correction {100 * report.calibration_error_before:.1f}"
+            said[-1] += f", without calibration {100 * report.calibration_error_before:.1f}"
         said[-1] += " (expected calibration error, 15 groups of equal size)."
     if report.calibration and report.bins_before is not None:
         confidence, accuracy, _ = np.average(report.bins_before, axis=0, weights=report.bins_before[:, 2])
-        kind = "too modest" if confidence < accuracy else "too sure"
+        kind = "underconfident" if confidence < accuracy else "overconfident"
         fitted_on = get_command(report.card, "calibration", "fitted_on")
-        where = f", found on {fitted_on}" if isinstance(fitted_on, str) else ""
+        where = f", fitted on {fitted_on}" if isinstance(fitted_on, str) else ""
         said.append(
-            f"The network's own percentages were {kind}. They are corrected by {_correction(report)}{where}; which "
-            "class wins never changes."
+            f"The network's own softmax is {kind}. It is calibrated by {_correction(report)}{where}; the predicted "
+            "class never changes."
         )
     for sentence in said:
         st.markdown(sentence)
@@ -57,29 +61,31 @@ def _reliability(report: Report) -> None:
 
 def _correction(report: Report) -> str:
     temperature, power = report.calibration["temperature"], report.calibration["power"]
-    said = f"a temperature of {temperature:.2f} (one number for all answers: above 1 makes them less sure, below surer)"
+    said = (
+        f"a temperature of {temperature:.2f} (one number for all answers: above 1 lowers confidence, below 1 raises it)"
+    )
     return said + (f" and a power of {power:.2f} (a second one, for where a single one does not fit)" if power else "")
 
 
-def _sets(report: Report) -> None:
-    st.subheader("“Cat or dog”: answer sets", anchor=False)
+def show_sets(report: Report) -> None:
+    """Coverage and size of its answer sets."""
     if not report.set_levels:
         return show_missing(report, "How large its answer sets are")
     st.caption(
-        "Instead of one class, a set that holds the right one as often as asked for (conformal prediction). The surer "
-        "you want to be, the larger the set; a good network needs small ones."
+        "“Cat or dog”: instead of one class, a set that contains the true class as often as asked for (conformal "
+        "prediction). The more often, the larger the sets; a good network needs small ones."
     )
     levels = report.set_levels
     st.dataframe(
         {
             "Asked for": [f"{level.level} %" for level in levels],
-            "Held the truth": [None if level.coverage is None else 100 * level.coverage for level in levels],
+            "Contained the true class": [None if level.coverage is None else 100 * level.coverage for level in levels],
             "Classes in a set": [level.mean_size for level in levels],
         },
         hide_index=True,
         column_config={
-            "Held the truth": st.column_config.NumberColumn(
-                format="%.1f %%", help="Coverage: the share of test pictures whose set holds the true class."
+            "Contained the true class": st.column_config.NumberColumn(
+                format="%.1f %%", help="Coverage: the share of test images whose set contains the true class."
             ),
             "Classes in a set": st.column_config.NumberColumn(format="%.2f", help="The mean size of the sets."),
         },
@@ -87,7 +93,7 @@ def _sets(report: Report) -> None:
         alt="Coverage and mean size of the answer sets at each level",
     )
     if any(level.classes for level in levels):
-        st.caption("Classes in a set, by what a picture is: the larger, the harder the class.")
+        st.caption("Classes in a set, by true class: the larger, the harder the class.")
         st.dataframe(
             {"Class": list(CLASS_NAMES)}
             | {f"{level.level} %": [level.classes.get(name) for name in CLASS_NAMES] for level in levels},

@@ -5,10 +5,20 @@ from dataclasses import dataclass, field
 import streamlit as st
 
 from cifar_model.app.shared import resources
+from cifar_model.app.shared.options import write_link
+from cifar_model.app.shared.remembered import remember
 from cifar_model.app.workers.prepare import Picture
 from cifar_model.pictures.mix import MODES
 
 DEFAULT_RATIO = 40
+# The ways to mix, as they are called on the screen.
+MODE_NAMES = {
+    "average": "Pixel average",
+    "linear": "Linear light",
+    "halves": "Halves",
+    "checkerboard": "Checkerboard",
+    "frequencies": "Coarse + fine",
+}
 
 
 @dataclass
@@ -50,7 +60,7 @@ def use_in_blend(slot: str, picture: Picture) -> None:
 
 
 def _from_link() -> Blend:
-    """Read ?a=cat&b=dog&ratio=40&mode=average&model=lab-net,seed-cnn; note what makes no sense."""
+    """Read ?a=cat&b=dog&ratio=40&mode=average; note what makes no sense."""
     link, samples = st.query_params, resources.samples()
     blend = Blend({"a": samples["cat"], "b": samples["dog"]})
     for slot in ("a", "b"):
@@ -64,24 +74,16 @@ def _from_link() -> Blend:
     elif ratio:
         blend.refused.append("ratio")
     if link.get("mode") in MODES:
-        st.session_state.mode = link["mode"]
+        remember("mode", link["mode"])
     elif "mode" in link:
         blend.refused.append("mode")
-    if "model" in link:
-        known = {model.name for model in resources.models()}
-        wanted = list(dict.fromkeys(link["model"].split(",")))
-        if len(wanted) <= 2 and known.issuperset(wanted):
-            st.session_state.update(zip(("model", "second_model"), wanted, strict=False))
-        else:
-            blend.refused.append("model")
     return blend
 
 
-def write_link(blend: Blend, mode: str, models: list[str]) -> None:
+def write_blend_link(blend: Blend, mode: str, models: list[str]) -> None:
     """Put the blend into the page's address."""
     link = {slot: blend.pictures[slot].name for slot in ("a", "b") if blend.is_sample(slot)}
     link |= {"ratio": str(blend.ratio), "mode": mode}
     if models:
         link["model"] = ",".join(models)
-    if st.query_params.to_dict() != link:
-        st.query_params.from_dict(link)
+    write_link(**link)

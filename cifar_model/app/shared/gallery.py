@@ -37,20 +37,29 @@ def gallery(
     key: str,
     selected: str | None,
     on_pick: Callable[[str], None],
+    on_remove: Callable[[str], None] | None = None,
     size: str = "5.5rem",
     strip: bool = False,
 ) -> None:
-    """Pictures to click; `on_pick` gets the id of the one that was. A strip is a single row that scrolls."""
+    """Pictures to click; `on_pick` gets the id of the one that was. A strip is a single row that scrolls.
+
+    With `on_remove` each has a button that takes it away.
+    """
 
     def picked() -> None:
         chosen = st.session_state[key].picked
         if chosen in shown:  # what a browser sends is not to be trusted
             on_pick(chosen)
 
-    items = list(tiles)
+    def removed() -> None:
+        chosen = st.session_state[key].removed
+        if on_remove and chosen in shown:
+            on_remove(chosen)
+
+    items = [item | {"removable": on_remove is not None} for item in tiles]
     shown = {item["id"] for item in items}
     data = {"items": items, "label": label, "selected": selected, "tile": size, "strip": strip}
-    _gallery(key=key, data=data, on_picked_change=picked)
+    _gallery(key=key, data=data, on_picked_change=picked, on_removed_change=removed)
 
 
 def sample_gallery(

@@ -11,8 +11,8 @@ from cifar_model.classes import CLASS_COLORS, CLASS_NAMES
 from cifar_model.pictures.encode import data_url
 
 SOFTMAX = (
-    "Each bar is a probability, from the network's softmax: ten numbers that add up to 100 %. "
-    "It has to share them among these ten classes, whatever the picture shows."
+    "Each bar is a probability, from the network's softmax: ten numbers that add up to 100 %, "
+    "shared among these ten classes whatever the image shows."
 )
 CLASSES = [[name, CLASS_COLORS[name]] for name in CLASS_NAMES]
 _lens = component("lens")

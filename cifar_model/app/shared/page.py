@@ -1,18 +1,20 @@
-"""What every page has: title, choice of models, and how errors and waiting are shown."""
+"""What every page has: its title, and how errors and waiting are shown."""
 
 import contextlib
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from cifar_model.app.shared import resources
+from cifar_model.app import browser
+from cifar_model.app.shared.remembered import enter
 from cifar_model.app.workers.process import Worker
 from cifar_model.errors import LabError
-from cifar_model.models.folder import ModelInfo
 
 logger = logging.getLogger(__name__)
+PAGE_CSS = Path(browser.__file__).parent / "page" / "page.css"
 
 
 @contextlib.contextmanager
@@ -53,48 +55,15 @@ def percent(probability: float) -> str:
     return f"{100 * probability:.0f} %"
 
 
-def header(title: str, question: str) -> DeltaGenerator:
-    """A page's title with its question; returns the place beside it, for the choice of models."""
-    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
-        with st.container(width="content", gap=None):
-            st.title(title, anchor=False)
-            st.caption(question)
-        return st.container(width=656)
-
-
-def choose_models() -> list[ModelInfo]:
-    """One model or two, chosen by the visitor and kept from page to page; none if there is no model yet."""
-    known = {model.name: model for model in resources.models()}
-    if not known:
-        st.info(
-            "There is no model on this machine yet. Train one on the Train page; it can be asked here "
-            "as soon as its first epoch is done.",
-            icon=":material/model_training:",
-        )
-        return []
-    for key in ("model", "second_model"):
-        if st.session_state.get(key) not in (None, *known):  # deleted or renamed meanwhile
-            del st.session_state[key]
-    titles = {name: model.title for name, model in known.items()}
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        first = st.selectbox(
-            "Model",
-            list(known),
-            key="model",
-            format_func=titles.get,
-            persist_state="session",
-            width=320,
-            help="The network that answers. Each finished or stopped training appears here too.",
-        )
-        second = st.selectbox(
-            "Compare with",
-            list(known),
-            index=None,
-            key="second_model",
-            format_func=titles.get,
-            placeholder="a second model (optional)",
-            persist_state="session",
-            width=320,
-            help="A second network answers the same pictures, beside the first.",
-        )
-    return [known[name] for name in dict.fromkeys((first, second)) if name is not None]
+def header(title: str, question: str = "") -> DeltaGenerator:
+    """A page's title with its question, in one line; returns the place beside it, for the choice of models."""
+    enter(title)
+    st.html(f"<style>{PAGE_CSS.read_text(encoding='utf-8')}</style>")
+    with st.container(
+        horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="lab_header"
+    ):
+        with st.container(horizontal=True, vertical_alignment="center", width="content"):
+            st.title(title, anchor=False, width="content")
+            if question:
+                st.caption(question, width="content")
+        return st.container(horizontal=True, vertical_alignment="center", width="content")

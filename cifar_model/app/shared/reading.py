@@ -10,7 +10,7 @@ from cifar_model.app.shared.page import percent
 from cifar_model.app.workers.beliefs import Beliefs
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.models.folder import ModelInfo
-from cifar_model.trust.answer_sets import LEVELS, describe_set
+from cifar_model.trust.answer_sets import describe_set
 
 
 def classes_of(members: np.ndarray | None) -> str | None:
@@ -20,7 +20,6 @@ def classes_of(members: np.ndarray | None) -> str | None:
 
 OUTSIDE = "This does not look like any of the ten classes"
 DEFAULT_LEVEL = 95
-PERCENTAGES = {False: "Calibrated", True: "Raw softmax"}
 MANY = 4  # classes that are still named one by one on the way along a sweep
 
 
@@ -33,30 +32,6 @@ class Reading:
     predict: bool = False  # guess before the answer is shown
 
 
-def choose_reading(models: list[ModelInfo]) -> Reading:
-    """The row of switches above the answers; what no model can do isn't offered."""
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", width="content"):
-        level, raw = DEFAULT_LEVEL, False
-        if any(fitted(model, "sets") for model in models):
-            level = st.segmented_control(
-                "Answer set that is right in", LEVELS, format_func=lambda level: f"{level} %", default=DEFAULT_LEVEL,
-                required=True, key="level", persist_state="session", help=about_sets("the level"),
-            )  # fmt: skip
-        if any(fitted(model, "calibration") for model in models):
-            raw = st.segmented_control(
-                "Percentages", list(PERCENTAGES), format_func=PERCENTAGES.get, default=False, required=True,
-                key="raw", persist_state="session",
-                help="Calibrated: of the answers given with 80 % about 80 % are right, as found on "
-                "pictures that the network did not learn from. Raw: the network's own softmax, often too sure or "
-                "not sure enough. Which class is first never changes, nor do answer sets.",
-            )  # fmt: skip
-        predict = st.toggle(
-            "Predict first", key="predict", persist_state="session",
-            help="For teaching: the answer stays hidden until you have committed a guess.",
-        )  # fmt: skip
-    return Reading(level, bool(raw), predict and bool(models))
-
-
 def fitted(model: ModelInfo, part: str) -> bool:
     """Whether a part of its card ("sets", "calibration") was fitted for this very network; an epoch's file has none."""
     return model.kind != "epoch" and bool(model.card.get(part))
@@ -66,14 +41,13 @@ def about_sets(level: int | str) -> str:
     """What an answer set is, in one line."""
     share = f"{level} of 100 times" if isinstance(level, int) else "that often"
     return (
-        f"The answer set names every class that can't be ruled out: over many pictures of the ten classes the truth "
-        f"is among them {share}. One class: it is sure. Several: it is torn. "
-        "None: not sure enough of any."
+        f"The answer set holds every class that can't be ruled out: over many images of the ten classes it contains "
+        f"the true class {share}. One class: the network is sure. Several: it is torn. None: not sure of any."
     )
 
 
 def outside(belief: Beliefs) -> bool | np.ndarray:
-    """Whether pictures look like none of the ten classes, as far as the model can tell."""
+    """Whether images look like none of the ten classes, as far as the model can tell."""
     return False if belief.in_scope is None else ~belief.in_scope
 
 
@@ -84,7 +58,7 @@ def set_in_words(members: np.ndarray, level: int, *, at_most: int = len(CLASS_NA
 
 
 def show_belief(belief: Beliefs, model: ModelInfo, reading: Reading) -> None:
-    """What one model makes of one picture: its answer, the set, and ten bars, greyed when it is none of the ten."""
+    """What one model makes of one image: its answer, the set, and ten bars, greyed when it is none of the ten."""
     shown, members, stranger = belief.shown(reading.raw), belief.members(reading.level), bool(outside(belief))
     best = int(shown.argmax())
     answer = f"{CLASS_NAMES[best]} · {percent(shown[best])}"
@@ -92,7 +66,7 @@ def show_belief(belief: Beliefs, model: ModelInfo, reading: Reading) -> None:
         st.caption(model.title)
         st.subheader(OUTSIDE if stranger else answer, anchor=False)
         if stranger:
-            st.caption(f"Since it has to choose among its ten, the network says: {answer}.")
+            st.caption(f"Forced to choose among the ten, the network says: {answer}.")
         if members is not None:
             words = set_in_words(members, reading.level)
             st.markdown(f":gray[Set: {words}]" if stranger else f"Set: **{words}**")

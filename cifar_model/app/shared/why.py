@@ -27,7 +27,7 @@ def explain_picture(pixels: np.ndarray, answers: list[tuple[ModelInfo, np.ndarra
     `answers`: each model with its probabilities (10,) as they are shown.
     """
     panel = st.expander(
-        "Why? Where the evidence lies, and what it is alike to", key="why", on_change="rerun",
+        "Why? Evidence in the image, and similar training images", key="why", on_change="rerun",
         icon=":material/troubleshoot:",
     )  # fmt: skip
     if not panel.open:
@@ -51,7 +51,7 @@ def explain_mix(pixels: np.ndarray, parents: list[int], answers: list[tuple[Mode
     `answers`: each model with its probabilities (10,) as they are shown.
     """
     panel = st.expander(
-        "Why? Where the evidence for both pictures lies", key="why_mix", on_change="rerun",
+        "Why? Evidence for both images", key="why_mix", on_change="rerun",
         icon=":material/troubleshoot:",
     )  # fmt: skip
     if not panel.open:
@@ -74,7 +74,7 @@ def _evidence(pixels: np.ndarray, model: ModelInfo, index: int, probability: flo
     drawn = resources.explain(model.path, pixels, index)
     name = f"{CLASS_NAMES[index]} ({percent(probability)})" + (f", {model.name}" if titled else "")
     if drawn is None:
-        _picture(pixels, f"Nothing here speaks for {name}")
+        _picture(pixels, f"No evidence here for {name}")
     else:
         st.image(drawn, caption=f"Evidence for {name}", width=SIDE, alt=f"Where the evidence for {name} lies")
 
@@ -82,26 +82,25 @@ def _evidence(pixels: np.ndarray, model: ModelInfo, index: int, probability: flo
 def _legend() -> None:
     st.html(LEGEND)
     st.caption(
-        "The brightest places speak most for the class: hiding them costs it most. A class that gets little has such "
-        "places, too: the strongest that there are, however weak."
+        "The brightest places are the strongest evidence for the class: hiding them costs it the most. Even "
+        "an unlikely class has such places, however weak."
     )
 
 
 def _nearest(pixels: np.ndarray, model: ModelInfo) -> None:
-    st.markdown(f"**What it is alike to**: the training pictures nearest to it, as {model.name} sees them")
+    st.markdown(f"**Similar training images**: those whose features in {model.name} are nearest")
     try:
         if resources.test_split() is None:
             return _wait(model, None)
     except DatasetError as error:
-        st.caption("CIFAR-10 is not on this machine, so there are no training pictures to show.", help=str(error))
+        st.caption("CIFAR-10 is not on this machine, so there are no training images to show.", help=str(error))
         return None
     wanted = f"nearest_{model.name}"
     if not st.session_state.get(wanted) and not resources.neighbours_ready(model.path):
         st.button(
-            "Look at all training pictures", on_click=lambda: st.session_state.update({wanted: True}),
+            "Search all training images", on_click=lambda: st.session_state.update({wanted: True}),
             icon=":material/image_search:", key=f"look_{model.name}",
-            help="The network is asked about all of them, once for each model. That takes a few minutes, in the "
-            "background.",
+            help="Each model has to process all of them once. This takes a few minutes, in the background.",
         )  # fmt: skip
         return None
     task = resources.neighbours(model.path)
@@ -113,7 +112,7 @@ def _nearest(pixels: np.ndarray, model: ModelInfo) -> None:
     pictures, labels, alike = resources.nearest(model.path, pixels, NEIGHBOURS)
     captions = [f"{CLASS_NAMES[label]}, {100 * share:.0f} %" for label, share in zip(labels, alike, strict=True)]
     st.image([encode_png(picture, scale=3) for picture in pictures], caption=captions, width=96)
-    st.caption("Per cent: how alike the network's features are (cosine). A picture that it learnt from finds itself.")
+    st.caption("Per cent: cosine similarity of the network's features. An image that it trained on finds itself.")
     return None
 
 
@@ -127,8 +126,8 @@ def _wait(model: ModelInfo, task: Task | None) -> None:
             if resources.test_split() is not None:
                 st.rerun()
         else:
-            so_far = f"{task.done:,} of {task.total:,}" if task.done else "None of all"
-            st.progress(task.done / task.total, f"{so_far} training pictures looked at")
+            so_far = f"{task.done:,} of {task.total:,}" if task.done else "No"
+            st.progress(task.done / task.total, f"{so_far} training images processed")
             if not task.running:
                 st.rerun()
 

@@ -39,11 +39,11 @@ def compare_runs(found: list[RunInfo]) -> None:
                 )
     table = pd.DataFrame({name: learned[name].settings for name in names}).map(str)
     differs = table.nunique(axis=1) > 1
-    everything = len(names) < 2 or st.toggle("Show the settings that are equal too", key="train_all_settings")
+    everything = len(names) < 2 or st.toggle("Show equal settings too", key="train_all_settings")
     if everything or differs.any():
         st.dataframe(table if everything else table[differs])
     else:
-        st.caption("Their settings are the same.")
+        st.caption("Their settings are equal.")
 
 
 def _overlay_spec(column: str, names: list[str]) -> dict[str, Any]:

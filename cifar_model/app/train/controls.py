@@ -19,7 +19,7 @@ def show_controls(run: RunInfo) -> None:
         st.button("Pause", icon=":material/pause:", on_click=_request, args=(run.name, "pause"), disabled=early)
     if run.state == "paused":
         st.button(
-            "Go on", icon=":material/play_arrow:", on_click=_request, args=(run.name, "resume"), key="train_go_on"
+            "Resume", icon=":material/play_arrow:", on_click=_request, args=(run.name, "resume"), key="train_go_on"
         )
     if run.state in ("running", "paused"):
         with st.popover("Learning rate", icon=":material/tune:"):
@@ -28,7 +28,7 @@ def show_controls(run: RunInfo) -> None:
         st.button("Stop", icon=":material/stop:", on_click=ask, args=("stop", run.name), key="train_stop")
         return
     if run.can_resume:
-        st.button("Resume", icon=":material/play_arrow:", on_click=_resume, args=(run.name,), key="train_resume")
+        st.button("Continue", icon=":material/play_arrow:", on_click=_resume, args=(run.name,), key="train_resume")
     st.button("Close", icon=":material/close:", on_click=show, args=(None,), key="train_close")
 
 
@@ -36,7 +36,7 @@ def _request(name: str, action: str, value: float | None = None) -> None:
     """Leave a request, and wait a moment so that the page's next look shows its effect."""
     try:
         if not request(name, action, value, wait=0.8):
-            st.toast("Asked; it is taken up after the step under way.", icon=":material/hourglass_empty:")
+            st.toast("Takes effect after the current step.", icon=":material/hourglass_empty:")
     except LabError as error:
         st.toast(str(error), icon=":material/error:")
 
@@ -55,7 +55,7 @@ def _rate_form(run: RunInfo) -> None:
         "New learning rate", low, high, min(high, max(low, float(f"{now:.3g}"))), format="%g",
         step=max(low, float(f"{now / 10:.1g}")), help=EXPLAIN["learning_rate"], key=f"train_rate_{run.name}",
     )  # fmt: skip
-    st.caption("From the next step on; the recipe's schedule goes on from there.")
+    st.caption("From the next step; the recipe's schedule continues from there.")
     if st.button("Set", key="train_set_rate", type="primary"):
         _request(run.name, "set-lr", rate)
 
@@ -68,12 +68,12 @@ def ask(question: str | None, name: str = "") -> None:
 @st.dialog("Stop this run?", on_dismiss=lambda: ask(None))
 def stop_dialog(name: str) -> None:
     """Ask whether to stop, and stop."""
-    st.markdown(f"**{name}** ends now. Its best model so far is kept and can be used; it can be resumed later.")
+    st.markdown(f"**{name}** ends now. Its best model so far is kept and can be used; the run can be continued later.")
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Let it run", key="train_stop_no"):
+        if st.button("Keep training", key="train_stop_no"):
             ask(None)
             st.rerun()
-        if st.button("Stop it", type="primary", key="train_stop_yes"):
+        if st.button("Stop", type="primary", key="train_stop_yes"):
             ask(None)
             _request(name, "stop")
             st.rerun()

@@ -15,7 +15,7 @@ from cifar_model.data.sources import MINI
 from cifar_model.errors import LabError
 
 CIFAR10 = "cifar10"
-TITLES = {CIFAR10: "CIFAR-10", MINI: "Distilled pictures"}
+TITLES = {CIFAR10: "CIFAR-10", MINI: "Distilled images"}
 
 
 @dataclass(frozen=True)
@@ -48,23 +48,23 @@ def data_section(choices: Choices) -> None:
         return
     with st.container(border=True):
         if os.environ.get("CIFAR10_DIR"):  # a download would not be looked at
-            st.subheader("First, the pictures", anchor=False)
+            st.subheader("CIFAR-10 is needed first", anchor=False)
             st.error(fenced(choices.problem), icon=":material/folder_off:")
             st.markdown("Correct the setting `CIFAR10_DIR`, or remove it, and start the app again.")
             return
         if mini := MINI in choices.shown:
-            st.subheader("Ready to learn: distilled pictures", anchor=False)
+            st.subheader("Ready to train: distilled images", anchor=False)
             st.markdown(describe_mini("seed-cnn"))
             st.markdown(
-                "**All of CIFAR-10**, 60,000 photographs, makes far better networks. It isn't on this machine: fetch "
-                "it once from its home at the University of Toronto (170 MB; a broken download goes on where it "
-                "broke), or set `CIFAR10_DIR` to a folder that holds it and start the app again."
+                "**CIFAR-10** itself, 60,000 photographs, makes far better networks. It isn't on this machine: get "
+                "it once from the University of Toronto (170 MB; a broken download continues where it broke), or set "
+                "`CIFAR10_DIR` to a folder that holds it and start the app again."
             )
         else:
-            st.subheader("First, the pictures", anchor=False)
+            st.subheader("CIFAR-10 is needed first", anchor=False)
             st.markdown(
-                "Training needs CIFAR-10, 60,000 small pictures in ten classes, and it isn't here yet. Fetch "
-                "it once from its home at the University of Toronto (170 MB), or set `CIFAR10_DIR` to a folder "
+                "Training needs CIFAR-10, 60,000 small images in ten classes, and it isn't here yet. Download "
+                "it once from the University of Toronto (170 MB), or set `CIFAR10_DIR` to a folder "
                 "that holds it and start the app again."
             )
         job = the_download()

@@ -23,18 +23,18 @@ def open_dialog() -> None:
 @st.dialog("Rename this run", on_dismiss=lambda: ask(None))
 def _rename_dialog(name: str) -> None:
     new = st.text_input("New name", name, max_chars=MAX_NAME_LENGTH, key="train_new_name").strip()
-    if st.button("Rename it", type="primary", key="train_rename_yes"):
+    if st.button("Rename", type="primary", key="train_rename_yes"):
         _finish(name, new, rename, name, new)
 
 
 @st.dialog("Delete this run?", on_dismiss=lambda: ask(None))
 def _delete_dialog(name: str) -> None:
-    st.markdown(f"**{name}**, its model, curves and log are gone for good.")
+    st.markdown(f"**{name}** with its model, curves and log will be deleted for good.")
     with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Keep it", key="train_delete_no"):
+        if st.button("Cancel", key="train_delete_no"):
             ask(None)
             st.rerun()
-        if st.button("Delete it", type="primary", key="train_delete_yes"):
+        if st.button("Delete", type="primary", key="train_delete_yes"):
             _finish(name, None, delete, name)
 
 

@@ -19,7 +19,7 @@ OVERVIEW_SIDE = 2  # of the square of pictures that stands for a class
 def mini_section() -> None:
     """The distilled pictures of each class, enlarged; made only when somebody looks."""
     place = st.expander(
-        "Look at the distilled pictures", icon=":material/grid_view:", on_change="rerun", key="train_mini_open"
+        "Look at the distilled images", icon=":material/grid_view:", on_change="rerun", key="train_mini_open"
     )
     if place.open:
         with place:
@@ -30,20 +30,20 @@ def mini_section() -> None:
 def mini_pictures() -> None:
     """One class, or some of each."""
     st.markdown(
-        "No photographs: a computer painted these pixel by pixel, until networks that learn from them alone "
+        "Not photographs: an optimiser painted these pixel by pixel until networks trained on them alone "
         "recognised real photographs. What looks odd to you is what a network looks for."
     )
-    chosen = st.pills("Pictures of", [OVERVIEW, *CLASS_NAMES], default=OVERVIEW, required=True, key="train_mini_class")
+    chosen = st.pills("Images of", [OVERVIEW, *CLASS_NAMES], default=OVERVIEW, required=True, key="train_mini_class")
     if chosen == OVERVIEW:
         with st.grid(5, min_column_width=140):
             for name in CLASS_NAMES:
-                st.image(_overview(name), caption=name, width="stretch", alt=f"Distilled pictures: {name}")
+                st.image(_overview(name), caption=name, width="stretch", alt=f"Distilled images: {name}")
         return
     pictures = _distilled(chosen)
     with st.grid(10, min_column_width=72, gap="small"):
         for number, picture in enumerate(pictures, start=1):
-            st.image(picture, width="stretch", alt=f"Distilled picture {number}: {chosen}")
-    st.caption(f"All {len(pictures)} training pictures of the class {chosen}.")
+            st.image(picture, width="stretch", alt=f"Distilled image {number}: {chosen}")
+    st.caption(f"All {len(pictures)} training images of the class {chosen}.")
 
 
 @st.cache_data(show_spinner=False)

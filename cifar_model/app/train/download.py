@@ -58,8 +58,8 @@ def show_progress(was_running: bool, kind: str) -> None:
         st.rerun()
     if job.running:
         share = job.done / job.total if job.total else 0.0
-        text = f"{job.done / 1e6:,.0f} of {job.total / 1e6:,.0f} MB" if job.total else "Asking for the pictures …"
-        st.progress(min(1.0, share), text=text if share < 1 else "Checking that all of it is right …")
+        text = f"{job.done / 1e6:,.0f} of {job.total / 1e6:,.0f} MB" if job.total else "Connecting …"
+        st.progress(min(1.0, share), text=text if share < 1 else "Verifying the download …")
         return
     if job.error:
         st.error(fenced(job.error), icon=":material/cloud_off:")
@@ -68,7 +68,7 @@ def show_progress(was_running: bool, kind: str) -> None:
             "machine, and set `CIFAR10_DIR` to it."
         )
     part = partial_download()
-    label = f"Go on after {part.stat().st_size / 1e6:,.0f} MB" if part else "Download CIFAR-10"
+    label = f"Continue the download after {part.stat().st_size / 1e6:,.0f} MB" if part else "Download CIFAR-10"
     if job.error and not part:
         label = "Try again"
     if st.button(label, icon=":material/download:", type=kind, key="train_download"):

@@ -13,6 +13,8 @@ from cifar_model.app.train.data import TITLES, Choices
 from cifar_model.app.train.shown import show
 from cifar_model.app.train.words import EXPLAIN, STATES
 from cifar_model.data.distilled import describe_mini
+from cifar_model.data.outliers import CIFAR100, NONE
+from cifar_model.data.outliers import is_available as outliers_available
 from cifar_model.data.sources import MINI
 from cifar_model.errors import LabError
 from cifar_model.networks.choices import NETWORKS, OPTIMIZERS, RECIPES
@@ -48,7 +50,7 @@ def _run_form(choices: Choices) -> None:
     pictures = choices.shown[0]
     if len(choices.shown) > 1:
         pictures = st.segmented_control(
-            "Pictures to learn from", list(choices.shown), default=pictures, format_func=TITLES.get, required=True,
+            "Train on", list(choices.shown), default=pictures, format_func=TITLES.get, required=True,
             help=EXPLAIN["pictures"], **_keep("pictures"),
         )  # fmt: skip
     data = MINI if pictures == MINI else None
@@ -71,30 +73,37 @@ def _run_form(choices: Choices) -> None:
     if data and len(choices.shown) > 1:
         st.info(describe_mini(network), icon=":material/science:")
     shape = _editor(start) if network == "custom" else {}
-    with st.grid(4, min_column_width=170, vertical_alignment="bottom"):
-        epochs = _number("epochs", "Epochs", start.epochs, of=of)
-        batch_size = _number("batch_size", "Batch size", start.batch_size, of=of)
-        learning_rate = _number(
-            "learning_rate", "Learning rate", start.learning_rate, of=of, step=start.learning_rate / 10, format="%g"
-        )
-        optimizer = st.selectbox(
-            "Optimizer", list(OPTIMIZERS), list(OPTIMIZERS).index(start.optimizer), help=EXPLAIN["optimizer"],
-            **_keep("optimizer" + of),
-        )  # fmt: skip
-        fraction = st.slider(
-            "Share of the pictures", 1, 100, 100, format="%d %%", help=EXPLAIN["fraction"], **_keep("fraction")
-        )
-        seed = _number("seed", "Seed", start.seed)
-        name = st.text_input(
-            "Name", placeholder=_suggested(network, recipe), max_chars=MAX_NAME_LENGTH,
-            key=f"train_name_{st.session_state.get('train_starts', 0)}",
-            help="What the run and its model are called; left empty, it gets the name shown.",
-        )  # fmt: skip
+    more = st.expander("More settings", icon=":material/tune:", key="train_more_settings")
+    with more:
+        with st.grid(4, min_column_width=170, vertical_alignment="bottom"):
+            epochs = _number("epochs", "Epochs", start.epochs, of=of)
+            batch_size = _number("batch_size", "Batch size", start.batch_size, of=of)
+            learning_rate = _number(
+                "learning_rate", "Learning rate", start.learning_rate, of=of, step=start.learning_rate / 10, format="%g"
+            )
+            optimizer = st.selectbox(
+                "Optimizer", list(OPTIMIZERS), list(OPTIMIZERS).index(start.optimizer), help=EXPLAIN["optimizer"],
+                **_keep("optimizer" + of),
+            )  # fmt: skip
+            fraction = st.slider(
+                "Share of the images", 1, 100, 100, format="%d %%", help=EXPLAIN["fraction"], **_keep("fraction")
+            )
+            seed = _number("seed", "Seed", start.seed)
+            name = st.text_input(
+                "Name", placeholder=_suggested(network, recipe), max_chars=MAX_NAME_LENGTH,
+                key=f"train_name_{st.session_state.get('train_starts', 0)}",
+                help="The name of the run and of its model; left empty, it gets the name shown.",
+            )  # fmt: skip
         augment = st.toggle("Augmentation", start.augment, help=EXPLAIN["augment"], **_keep("augment" + of))
+        blends = st.toggle("Train on blends", False, help=EXPLAIN["mixup"], **_keep("mixup"))
+        others = outliers_available() and st.toggle(
+            "Also show it pictures of other things", False, help=EXPLAIN["outliers"], **_keep("outliers")
+        )
     try:
         settings = Settings(
             network=network, recipe=recipe, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
-            optimizer=optimizer, augment=augment, fraction=fraction / 100, seed=seed, data=data, **shape,
+            optimizer=optimizer, augment=augment, fraction=fraction / 100, seed=seed, data=data,
+            outliers=CIFAR100 if others else NONE, mixup=1.0 if blends else 0.0, **shape,
         )  # fmt: skip
         estimate = estimate_time(settings)
         parameters = count_parameters(network, **shape)
@@ -107,10 +116,10 @@ def _run_form(choices: Choices) -> None:
         except LabError as error:
             st.error(str(error))
             return
-    sure = "as the last run of this network here" if estimate.measured else "a rough guess, as none ran here yet"
+    sure = "as in the last run of this network here" if estimate.measured else "a rough estimate: none has run here yet"
     st.markdown(f"**{parameters:,}** parameters · about **{duration(estimate.seconds)}** ({sure})")
     _start_button(settings, name.strip() or None, pictures in choices.ready)
-    with st.expander("The command that runs", icon=":material/terminal:"):
+    with st.expander("The same on the command line", icon=":material/terminal:"):
         shown = name.strip() or _suggested(network, recipe)
         st.code(
             " ".join(["python -m cifar_model train", *settings.to_argv(), "--run", shown]),
@@ -146,7 +155,7 @@ def _editor(start: Settings) -> dict[str, Any]:
                 for block in range(blocks)
             )  # fmt: skip
         shape = {"filters": filters, "dropout": dropout, "dense": dense}
-        st.markdown(f"This network has **{count_parameters('custom', **shape):,}** parameters (weights to learn).")
+        st.markdown(f"This network has **{count_parameters('custom', **shape):,}** parameters (trainable weights).")
     return shape
 
 
@@ -156,7 +165,7 @@ def _start_button(settings: Settings, name: str | None, ready: bool) -> None:
     if busy:
         names = ", ".join(f"**{run.name}** ({STATES[run.state][0]})" for run in ahead)
         st.info(
-            f"{names} {'is' if len(ahead) == 1 else 'are'} ahead. A new run waits in the queue and starts by itself.",
+            f"{names} {'is' if len(ahead) == 1 else 'are'} ahead. A new run waits in the queue and starts on its own.",
             icon=":material/hourglass_empty:",
         )
     label = "Queue this run" if busy else "Start training"

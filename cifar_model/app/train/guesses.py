@@ -1,4 +1,4 @@
-"""Eight pictures with the network's present answers."""
+"""A few images with the network's present answers."""
 
 from __future__ import annotations
 
@@ -23,27 +23,37 @@ def _picture(pixels: bytes) -> bytes:
 
 
 def show_guesses(run: RunInfo) -> None:
-    """Eight fixed test pictures, or sample photographs, with the network's present answers."""
+    """Eight fixed test images, or the ten sample photographs, with the network's present answers."""
     mini = run.settings.get("data") == MINI
-    st.markdown(
-        f"**What it thinks of eight {'real photographs' if mini else 'pictures'} that it never trains on**",
-        help="The most probable class by its softmax output: ten shares that sum to 100 %.",
-    )
     guesses = read_guesses(run.path)
-    with st.grid(8, min_column_width=92, gap="small"):
-        for number in range(8):
+    count = len(guesses.labels) if guesses else 10 if mini else 8
+    number_word = {8: "eight", 10: "ten"}.get(count, str(count))
+    st.markdown(
+        f"**Predictions on {number_word} {'sample photographs' if mini else 'held-out images'}**",
+        help="The most probable class and its softmax probability. The network never trains on these.",
+    )
+    with st.grid(5 if count == 10 else 4, min_column_width=60, gap="small"):
+        for number in range(count):
             with st.container(gap="xxsmall"):
-                if guesses is None or number >= len(guesses.labels):
-                    st.image(_BLANK, width="stretch", alt="A picture to come")
-                    st.markdown("…  \n:small[…]  \n:small[…]")
+                if guesses is None:
+                    st.image(_BLANK, width="stretch", alt="An image to come")
+                    st.markdown(":small[…]  \n:small[…]")
                     continue
                 truth = CLASS_NAMES[int(guesses.labels[number])]
-                alt = f"A {'photograph' if mini else 'test picture'}: {truth}"
+                alt = f"A {'photograph' if mini else 'test image'}: {truth}"
                 st.image(_picture(guesses.images[number].tobytes()), width="stretch", alt=alt)
                 if guesses.probabilities is None:
-                    st.markdown(f"…  \n:small[…]  \n:small[it is: {truth}]")
+                    st.markdown(f":small[…]  \n:small[{truth}]")
                     continue
                 row = guesses.probabilities[number]
                 said = CLASS_NAMES[int(row.argmax())]
-                verdict = ":green[✓ right]" if said == truth else f":red[✗ {truth}]"
-                st.markdown(f"**{said}**  \n:small[{percent(float(row.max()))}]  \n:small[{verdict}]")
+                verdict = ":green[✓ correct]" if said == truth else f":red[✗ {truth}]"
+                st.markdown(f":small[**{said}** {percent(float(row.max()))}]  \n:small[{verdict}]")
+
+
+def photographs_right(run: RunInfo) -> tuple[int, int] | None:
+    """How many of the photographs the network recognises now, of how many; None before it was asked."""
+    guesses = read_guesses(run.path)
+    if guesses is None or guesses.probabilities is None:
+        return None
+    return int((guesses.probabilities.argmax(axis=1) == guesses.labels).sum()), len(guesses.labels)

@@ -7,7 +7,7 @@ import streamlit as st
 
 from cifar_model.app.shared.page import guarded
 from cifar_model.app.train.curves import curve_points, curve_spec
-from cifar_model.app.train.guesses import show_guesses
+from cifar_model.app.train.guesses import photographs_right, show_guesses
 from cifar_model.app.train.words import EXPLAIN, STATES, reached
 from cifar_model.data.sources import MINI
 from cifar_model.errors import LabError
@@ -28,29 +28,34 @@ def show_live(name: str, state: str, had_model: bool) -> None:
     share, text = _position(run)
     st.progress(share, text=text)
     last = history.iloc[-1] if len(history) else {}
-    with st.grid(4, min_column_width=150):
+    mini = run.settings.get("data") == MINI
+    with st.grid(5 if mini else 4, min_column_width=140):
+        if mini:  # the figure that counts, before that of synthetic images
+            right = photographs_right(run)
+            counted = f"{right[0]} of {right[1]}" if right else "–"
+            _number("Sample photographs", counted, "photographs", "the figure that counts")
         loss = f"loss {now['loss']:.3f}" if now else "loss –"
         _number("Training", _percent(now.get("accuracy")), "training", loss)
         loss = f"loss {last['val_loss']:.3f}" if len(last) else "loss –"
-        mini = run.settings.get("data") == MINI
         explained = "mini_validation" if mini else "validation"
         _number("Validation, synthetic" if mini else "Validation", _percent(last.get("val_accuracy")), explained, loss)
         speed, rate = now.get("images_per_second"), now.get("learning_rate")
-        _number("Images a second", f"{speed:,.0f}" if speed else "–", "speed", run.settings.get("network", "–"))
+        _number("Images per second", f"{speed:,.0f}" if speed else "–", "speed", run.settings.get("network", "–"))
         _number("Learning rate", f"{rate:.3g}" if rate else "–", "learning_rate", run.settings.get("optimizer", "–"))
     points = curve_points(run)
     epochs = int(run.settings.get("epochs", 1))
-    with st.grid(2, min_column_width=320):
-        for quantity, title in (("accuracy", "Accuracy"), ("loss", "Loss")):
-            with st.container(gap="xxsmall"):
-                st.markdown(f"**{title}**", help=EXPLAIN["loss" if quantity == "loss" else "curves"])
-                st.vega_lite_chart(
-                    points[points["quantity"] == quantity].drop(columns="quantity"),
-                    curve_spec(quantity, epochs),
-                    alt=f"{title} on training and validation pictures by epoch.",
-                    key=f"train_{quantity}",
-                )
-    show_guesses(run)
+    *charts, beside = st.columns(3, gap="medium")
+    for column, quantity, title in zip(charts, ("accuracy", "loss"), ("Accuracy", "Loss"), strict=True):
+        with column, st.container(gap="xxsmall"):
+            st.markdown(f"**{title}**", help=EXPLAIN["loss" if quantity == "loss" else "curves"])
+            st.vega_lite_chart(
+                points[points["quantity"] == quantity].drop(columns="quantity"),
+                curve_spec(quantity, epochs),
+                alt=f"{title} on training and validation images by epoch.",
+                key=f"train_{quantity}",
+            )
+    with beside:
+        show_guesses(run)
 
 
 def _number(label: str, value: str, explained: str, below: str) -> None:
@@ -67,15 +72,15 @@ def _position(run: RunInfo) -> tuple[float, str]:
     if not now or not now.get("steps"):
         if run.state == "queued":
             names = ", ".join(other.name for other in ahead_of(run.name))
-            return 0.0, f"Waiting for {names or 'its turn'}. It starts by itself."
-        return 0.0, "Loading TensorFlow and the pictures …" if run.is_live else "It has not begun."
+            return 0.0, f"Waiting for {names or 'its turn'}. It starts on its own."
+        return 0.0, "Loading TensorFlow and the images …" if run.is_live else "It has not started."
     share = reached(now) / max(1, now["epochs"])
     where = f"Epoch {now['epoch']} of {now['epochs']} · step {now['step']} of {now['steps']}"
     if run.state == "finished":
         return 1.0, f"Finished: {epochs} epochs. {run.message}"
     if run.state == "running":
         left = now["seconds_left"]
-        return min(1.0, share), f"{where} · " + (f"{duration(left)} left" if left > 0.5 else "checking its model …")
+        return min(1.0, share), f"{where} · " + (f"{duration(left)} left" if left > 0.5 else "evaluating the model …")
     if run.state == "starting":
-        return min(1.0, share), "Loading TensorFlow and the pictures …"
+        return min(1.0, share), "Loading TensorFlow and the images …"
     return min(1.0, share), f"{where} · {STATES[run.state][0]}. {run.message}"

@@ -23,7 +23,7 @@ def run_panel(run: RunInfo) -> None:
             st.space("stretch")
             show_controls(run)
         if run.state in ("failed", "interrupted"):
-            st.error(fenced(run.message or "No reason was left behind."), icon=":material/error:")
+            st.error(fenced(run.message or "No reason is known."), icon=":material/error:")
         if run.settings.get("data") == MINI:
             st.caption(_of_mini(run.settings.get("network", "")))
         st.fragment(show_live, run_every=LIVE_SECONDS if run.is_live else None)(run.name, run.state, run.has_model)
@@ -32,8 +32,8 @@ def run_panel(run: RunInfo) -> None:
 
 def _of_mini(network: str) -> str:
     """What to know of a run on the distilled pictures."""
-    line = ":material/science: Learns from **distilled pictures**; those for validation are synthetic too."
-    line += " Its percentages stay as the network gives them: to calibrate them takes real pictures."
+    line = ":material/science: Trains on **distilled images**; its validation images are synthetic too."
+    line += " Its percentages are not calibrated: that takes real photographs."
     if score := mini_score(network):
-        line += f" Of the {TEST_SET}, {network} trained so gets {100 * score[0]:.0f} % right."
+        line += f" Trained so, {network} classifies {100 * score[0]:.0f} % of the {TEST_SET} correctly."
     return line

@@ -24,7 +24,7 @@ from cifar_model.text import duration
 def past_runs() -> None:
     """All runs in a table; two or more compared; one opened, renamed or deleted."""
     found = list_runs()
-    st.header("Runs so far", anchor=False)
+    st.header("Runs", anchor=False)
     if runs_dir().is_relative_to(temporary_folder()):
         st.warning(
             f"Your home folder can't be written to: runs are kept in `{runs_dir()}`, where a restart of the "
@@ -32,7 +32,7 @@ def past_runs() -> None:
             icon=":material/folder_off:",
         )
     if not found:
-        st.caption("None yet. What you train is kept here, with its curves, settings and model.")
+        st.caption("None yet. Each training is kept here, with its curves, settings and model.")
         return
     some_live = any(run.is_live for run in found)
     st.fragment(_table, run_every=IDLE_SECONDS if some_live else None)()
@@ -67,7 +67,7 @@ def _table() -> None:
         },
         height="content" if len(found) <= 8 else 330,
         placeholder="–",
-        alt="Table of the runs so far: state, network, recipe, epochs, accuracies, time",
+        alt="Table of the runs: state, network, recipe, epochs, accuracies, time",
         key="train_table",
     )
 
@@ -83,7 +83,7 @@ def _table_row(run: RunInfo) -> dict[str, Any]:
         "State": STATES[run.state][0],
         "Network": settings.get("network", ""),
         "Recipe": settings.get("recipe", ""),
-        "Pictures": "distilled" if settings.get("data") == MINI else "CIFAR-10",
+        "Images": "distilled" if settings.get("data") == MINI else "CIFAR-10",
         "Epochs": f"{len(history)} of {settings.get('epochs', '?')}",
         "Validation": history["val_accuracy"].max() if len(history) else None,
         "Test": scores.get("test_accuracy"),

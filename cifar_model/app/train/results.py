@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from cifar_model.app.shared import resources
+from cifar_model.app.shared.options import use_model
 from cifar_model.models.folder import find_model, kept_epochs
 from cifar_model.models.layout import HISTORY_FILE, MODEL_FILE
 from cifar_model.runs.read import RunInfo, read_log
@@ -18,7 +19,7 @@ def show_results(run: RunInfo) -> None:
         titles = {run.name: "Best epoch"} | {f"{run.name}@{number}": f"Epoch {number}" for number, _ in epochs}
         chosen = st.selectbox(
             "Model", choices, format_func=titles.get, width=150, key=f"train_epoch_{run.name}",
-            disabled=not run.has_model, help="The best epoch by validation accuracy, or any that was kept.",
+            disabled=not run.has_model, help="The best epoch by validation accuracy, or any other that was kept.",
         )  # fmt: skip
         for page, label, icon in (
             ("classify", "Use on Classify", ":material/image_search:"),
@@ -26,7 +27,7 @@ def show_results(run: RunInfo) -> None:
         ):
             if st.button(label, icon=icon, disabled=not run.has_model, key=f"train_use_{page}"):
                 resources.models.clear()  # it lists what is there, at most every two seconds
-                st.session_state["model"] = chosen
+                use_model(chosen)
                 st.switch_page(f"pages/{page}.py")
         st.space("stretch")
         file = find_model(chosen) if run.has_model else run.path
@@ -41,14 +42,14 @@ def show_results(run: RunInfo) -> None:
                 icon=":material/download:", disabled=not ready, key=f"train_download_{label}",
             )  # fmt: skip
     with st.expander("Commands and log", icon=":material/terminal:"):
-        st.caption("This is what runs; typed in a terminal, it does the same.")
+        st.caption("The command of this run; it does the same in a terminal.")
         st.code(run.command or f"python -m cifar_model train --run {run.name}", "shell", wrap_lines=True)
-        st.caption("Follow or control it from a terminal on this machine.")
+        st.caption("Follow or control the run from a terminal on this machine.")
         st.code(
             f"python -m cifar_model runs follow {run.name}\npython -m cifar_model runs stop {run.name}",
             "shell",
         )
-        st.caption("Look deeper with TensorBoard, Keras's own dashboard.")
+        st.caption("More detail in TensorBoard, Keras's own dashboard.")
         st.code(f'tensorboard --logdir "{run.path / "tensorboard"}"', "shell", wrap_lines=True)
         if log := read_log(run.path):
             st.caption("The end of its log.")

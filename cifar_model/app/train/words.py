@@ -6,36 +6,41 @@ from typing import Any
 
 LIVE_SECONDS = 0.5  # between two looks at a run that trains
 IDLE_SECONDS = 2.0  # between two looks for runs that others start
-CHART_HEIGHT = 280  # pixels, axis and legend included
+CHART_HEIGHT = 230  # pixels, axis and legend included
 EXPLAIN = {
-    "pictures": "CIFAR-10: 50,000 photographs to learn from. Distilled: synthetic pictures, ten classes in a few "
-    "megabytes, that ship with this project and are learnt within a minute.",
-    "network": "The shape of the function that is learned: its layers and their sizes.",
-    "recipe": "A named set of settings to start from; each can be changed below.",
-    "epochs": "One epoch is one pass over all training pictures.",
-    "batch_size": "How many pictures are looked at before the weights change once.",
-    "learning_rate": "How far the weights move at each change: too small is slow, too large fails.",
-    "optimizer": "The rule that turns errors into changes of the weights.",
-    "augment": "Mirrors and shifts the training pictures at random, against learning them by heart.",
-    "fraction": "Train on fewer pictures: sooner done, less accurate.",
-    "seed": "Where all chance begins: the same seed gives the same start, order and augmentation.",
-    "blocks": "One block is a convolution, its normalisation and a halving of the picture.",
-    "filters": "How many patterns the block looks for.",
-    "dropout": "The share of values left out at random in training: a guard against learning by heart.",
-    "dense": "How many units weigh the found patterns against each other before the answer.",
-    "curves": "Blue: on the training pictures, after each epoch; grey: since the epoch began. Orange: on validation "
-    "pictures, held out from training. Blue far above orange means learning by heart.",
-    "loss": "How surprised the network is by the right answers: lower is better, 2.3 is guessing.",
-    "training": "Share of right answers on the pictures that it learns from, since the epoch began.",
-    "validation": "Share of right answers on pictures held out from training, which it has never seen.",
-    "mini_validation": "Share of right answers on synthetic pictures that were made apart. It says how well such "
-    "pictures are learnt, not how well photographs are recognised.",
-    "test": "Share of right answers on the 10,000 test pictures, scored once, at the end.",
-    "speed": "Training pictures a second.",
+    "pictures": "CIFAR-10: 50,000 photographs. Distilled: synthetic images, ten classes in a few megabytes, that ship "
+    "with this project; training on them takes a minute.",
+    "network": "The architecture: its layers and their sizes.",
+    "recipe": "A named set of settings; each can be changed under “More settings”.",
+    "epochs": "One epoch is one pass over all training images.",
+    "batch_size": "How many images are processed for each update of the weights.",
+    "learning_rate": "How far the weights move at each update: too small is slow, too large diverges.",
+    "optimizer": "The rule that turns gradients into updates of the weights.",
+    "augment": "Mirrors and shifts the training images at random, against overfitting.",
+    "fraction": "Train on fewer images: faster, less accurate.",
+    "seed": "The same seed gives the same initial weights, order and augmentation.",
+    "blocks": "A block is a convolution, a normalisation and pooling to half the size.",
+    "filters": "The number of filters (output channels) of the block's convolution.",
+    "dropout": "The share of values set to zero at random in training, against overfitting.",
+    "dense": "The number of units in the dense layer before the output.",
+    "curves": "Blue: on training images, after each epoch; grey: since the epoch began. Orange: on held-out "
+    "validation images. Blue far above orange means overfitting.",
+    "loss": "Cross-entropy: how improbable the network finds the true classes. Lower is better; guessing gives 2.3.",
+    "training": "Accuracy on the training images, since the epoch began.",
+    "validation": "Accuracy on images held out from training.",
+    "mini_validation": "Accuracy on synthetic images that were made apart. It says how well such images are learned, "
+    "not how well photographs are recognised.",
+    "photographs": "How many of the sample photographs it classifies correctly. It never trains on photographs: "
+    "this is the figure that counts.",
+    "outliers": "Outlier exposure: also shows the network CIFAR-100 images, which belong to none of the ten classes, "
+    "and teaches it to be unsure of them.",
+    "mixup": "Mixup: trains on blends of two images with blended labels, so that blends look less certain to it.",
+    "test": "Accuracy on the 10,000 test images, measured once, at the end.",
+    "speed": "Training images per second.",
 }
 
 STATES = {
-    "queued": ("waiting", "orange", ":material/hourglass_empty:"),
+    "queued": ("queued", "orange", ":material/hourglass_empty:"),
     "starting": ("starting", "blue", ":material/rocket_launch:"),
     "running": ("training", "blue", ":material/model_training:"),
     "paused": ("paused", "orange", ":material/pause:"),

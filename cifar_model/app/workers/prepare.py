@@ -21,7 +21,7 @@ class Picture:
     """A picture that was admitted: what arrived, small enough for a browser, and what a network sees."""
 
     name: str
-    width: int  # of the decoded picture, upright
+    width: int  # of the picture as it arrived, upright
     height: int
     preview: str  # data URL of the whole picture, at most PREVIEW_SIZE
     thumbnail: str  # data URL of the whole picture, at most THUMBNAIL_SIZE
@@ -32,7 +32,22 @@ def prepare(source: bytes | Path, name: str, position: tuple[float, float] = (0.
     """Decode a picture and cut out its square; ImageError as `decode.decode_image`."""
     image = decode_image(source, name=name)
     pixels = fit_image(image, position=position)
-    return Picture(name, *image.size, _data_url(image, PREVIEW_SIZE), _data_url(image, THUMBNAIL_SIZE), pixels)
+    return Picture(
+        name, *_arrived_size(source, image), _data_url(image, PREVIEW_SIZE), _data_url(image, THUMBNAIL_SIZE), pixels
+    )
+
+
+def _arrived_size(source: bytes | Path, decoded: Image.Image) -> tuple[int, int]:
+    """Width and height of the file's own pixels, upright; decoding may have reduced them."""
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:  # reads its header
+            size = image.size
+    except Exception:  # whatever the decoder opened by other means
+        return decoded.size
+    # The decoded picture is upright: whichever order has its shape.
+    (width, height), shape = size, decoded.width / decoded.height
+    turned = abs(height / width - shape) < abs(width / height - shape)
+    return (height, width) if turned else size
 
 
 def _data_url(image: Image.Image, size: tuple[int, int]) -> str:

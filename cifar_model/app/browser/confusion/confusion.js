@@ -60,7 +60,7 @@ function build(root, names, data) {
       // The square root lets rare mistakes be told apart beside common ones.
       cell.style.setProperty("--share", `${Math.round(right ? 45 * (count / total) : 62 * Math.sqrt(count / worst))}%`);
       const what = right ? `${names[r]} recognised` : `${names[r]} taken for ${names[c]}`;
-      cell.setAttribute("aria-label", `${what}: ${count} pictures`);
+      cell.setAttribute("aria-label", `${what}: ${count} images`);
       cell.title = `${what}: ${count} of ${total}`;
       const place = element("td");
       place.append(cell);
@@ -70,5 +70,5 @@ function build(root, names, data) {
     table.append(line);
     return cells;
   });
-  root.replaceChildren(element("div", "axes", "what the network said →"), table);
+  root.replaceChildren(element("div", "axes", "predicted class →"), table);
 }

@@ -8,26 +8,44 @@ export default function ({ data, parentElement, setTriggerValue }) {
   root.tiles ??= new Map();
   const kept = new Map();
   for (const item of data.items) {
-    const tile = root.tiles.get(item.id) ?? makeTile();
+    const place = root.tiles.get(item.id) ?? makePlace();
+    const { slot, tile, remove } = place;
     fill(tile, item);
     tile.setAttribute("aria-pressed", String(item.id === data.selected));
     tile.onclick = () => {
-      for (const other of root.tiles.values()) other.setAttribute("aria-pressed", String(other === tile));
+      for (const other of root.tiles.values()) other.tile.setAttribute("aria-pressed", String(other.tile === tile));
       setTriggerValue("picked", item.id);
     };
-    kept.set(item.id, tile);
+    remove.hidden = !item.removable;
+    remove.setAttribute("aria-label", `Remove ${item.name ?? item.title ?? item.alt}`);
+    remove.onclick = () => {
+      // Whoever removes one by keyboard stays where they are.
+      const neighbour = slot.nextElementSibling ?? slot.previousElementSibling;
+      neighbour?.querySelector(".tile")?.focus();
+      setTriggerValue("removed", item.id);
+    };
+    kept.set(item.id, place);
   }
   root.tiles = kept;
-  const wanted = [...kept.values()];
-  if (wanted.length !== root.children.length || wanted.some((tile, i) => tile !== root.children[i])) {
+  const wanted = [...kept.values()].map((place) => place.slot);
+  if (wanted.length !== root.children.length || wanted.some((slot, i) => slot !== root.children[i])) {
+    const focused = root.getRootNode().activeElement;
     root.replaceChildren(...wanted);
+    if (focused && root.contains(focused)) focused.focus();
   }
+  // The chosen one is in sight, however long the strip; only sideways, so that the page stays where it is.
+  const chosen = data.strip && kept.get(data.selected)?.slot;
+  if (chosen && root.chosen !== data.selected) {
+    root.scrollLeft = Math.max(0, chosen.offsetLeft - root.offsetLeft - root.clientWidth / 2 + chosen.offsetWidth / 2);
+  }
+  root.chosen = data.selected;
 }
 
-function makeTile() {
-  const tile = element("button", "tile");
-  tile.type = "button";
-  return tile;
+function makePlace() {
+  const slot = element("div", "slot"), tile = element("button", "tile"), remove = element("button", "remove", "×");
+  tile.type = remove.type = "button";
+  slot.append(tile, remove);
+  return { slot, tile, remove };
 }
 
 function fill(tile, item) {
@@ -40,11 +58,12 @@ function fill(tile, item) {
   if (item.src) {
     picture = element("img");
     picture.src = item.src;
-    picture.alt = item.alt;
+    picture.alt = item.title && item.title === item.alt ? "" : item.alt; // the title beside it says it already
     tile.title = item.alt;
     if (item.whole) picture.className = "whole";
   } else {
     picture = element("span", "blank", item.failed ? "can't be read" : "…");
+    tile.title = item.alt;
   }
   const parts = [picture];
   if (item.title) {

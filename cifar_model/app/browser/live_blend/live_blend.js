@@ -108,22 +108,22 @@ function makeQuestion(root, data, guess) {
     };
     list.append(button);
   }
-  root.querySelector(".answers").append(panel);
+  root.querySelector(".panels").append(panel);
   return { show: () => data.question, remove: () => panel.remove() };
 }
 
 function makePanel(root, classes, set, tell) {
-  const answer = element("section", "answer"), curve = element("section", "curve");
+  const panel = element("section", "panel"), answer = element("div", "answer"), curve = element("div", "curve");
   const model = element("div", "model"), winner = element("div", "winner"), bars = makeBars(classes);
   const verdict = element("div", "verdict"), strange = element("div", "strange");
   answer.append(model, winner, verdict, strange, bars.list);
   const heading = element("h4"), changes = element("p", "changes"), gap = element("p", "gap");
   const svg = shape("svg", { role: "img" });
   curve.append(heading, svg, changes, gap);
-  root.querySelector(".answers").append(answer);
-  root.querySelector(".curves").append(curve);
+  panel.append(answer, curve);
+  root.querySelector(".panels").append(panel);
   const margin = { left: 40, right: 12, top: 18, bottom: 46 };
-  let height = 270, rows = [], sets = [], said = [], outside = [], info = null, data = null, width = 0, marker = null, dots = [];
+  let height = 240, rows = [], sets = [], said = [], outside = [], info = null, data = null, width = 0, marker = null, dots = [];
 
   const x = (ratio) => margin.left + (ratio / 100) * (width - margin.left - margin.right);
   const y = (p) => height - margin.bottom - p * (height - margin.top - margin.bottom);
@@ -147,7 +147,7 @@ function makePanel(root, classes, set, tell) {
   };
 
   const draw = () => {
-    height = sets.length ? 296 : 270;
+    height = sets.length ? 266 : 240;
     margin.bottom = sets.length ? 72 : 46;
     svg.style.height = `${height}px`;
     width = svg.clientWidth;
@@ -232,7 +232,7 @@ function makePanel(root, classes, set, tell) {
       verdict.hidden = !sets.length;
       strange.hidden = !outside.length;
       model.textContent = info.title;
-      heading.textContent = `What ${info.title} believes along the way`;
+      heading.textContent = `From all ${data.b.name} to all ${data.a.name}`;
       svg.setAttribute("aria-label", info.description);
       changes.textContent = info.changes;
       draw();
@@ -254,8 +254,7 @@ function makePanel(root, classes, set, tell) {
     },
     remove() {
       observer.disconnect();
-      answer.remove();
-      curve.remove();
+      panel.remove();
     },
   };
 }

@@ -1,0 +1,108 @@
+"""The first screens, measured; the pages by keyboard alone; what axe-core finds on them."""
+
+import re
+
+import pytest
+
+from cifar_model.storage import assets_dir
+from tests.browser.first_screens import MUST_SEE, READY, SIZES, cut_off
+
+PATIENCE = 180_000  # ms, for a machine that does other things too
+PAGES = tuple(READY)
+
+pytestmark = pytest.mark.skipif(
+    not (assets_dir() / "models" / "lab-net").exists(), reason="no bundled model in this checkout"
+)
+
+
+@pytest.fixture
+def visit(new_page, server, wait_idle):
+    """A function that opens a page and waits until it stands still."""
+
+    def open_page(name, **options):
+        page = new_page(**options)
+        page.goto(f"{server.url}/{name}")
+        page.wait_for_selector(READY[name], timeout=PATIENCE)
+        wait_idle(page, PATIENCE)
+        return page
+
+    return open_page
+
+
+@pytest.mark.parametrize(("name", "size"), MUST_SEE)
+def test_what_matters_stands_on_the_first_screen(visit, name, size):
+    page = visit(name, viewport=SIZES[size])
+    for _ in range(50):  # fonts and pictures settle
+        missing = cut_off(page, MUST_SEE[name, size])
+        if not missing:
+            break
+        page.wait_for_timeout(100)
+    assert not missing
+    assert page.get_by_test_id("stMain").evaluate("m => m.scrollWidth <= m.clientWidth")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_nothing_serious(visit, name, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python isn't installed")
+    page = visit(name, color_scheme=scheme)
+    found = axe.Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    serious = {
+        rule["id"]: [node["html"][:200] for node in rule["nodes"]][:3]
+        for rule in found
+        if rule["impact"] in ("serious", "critical")
+    }
+    assert not serious
+
+
+def focused(page):
+    """What the element that has the focus is called, inside a component too."""
+    return page.evaluate("""() => {
+      let at = document.activeElement;
+      while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
+      return at?.getAttribute('aria-label') || at?.innerText || at?.title || '';
+    }""").strip()
+
+
+def tab_to(page, wanted, *, at_most=80):
+    """Press Tab until the focused element's name matches."""
+    for _ in range(at_most):
+        page.keyboard.press("Tab")
+        if re.search(wanted, focused(page)):
+            return
+    raise AssertionError(f"no element {wanted!r} within {at_most} steps of the Tab key")
+
+
+def test_classify_by_keyboard_keeps_the_focus(visit, wait_idle):
+    page = visit("")
+    tab_to(page, "^ship")
+    page.keyboard.press("Enter")
+    page.locator("h3", has_text=re.compile("ship|boat")).wait_for(timeout=PATIENCE)
+    wait_idle(page)
+    assert focused(page) == "ship"  # a rerun takes nobody's place away
+
+
+def test_blend_by_keyboard(visit, wait_idle):
+    page = visit("blend")
+    tab_to(page, "^Share of cat")
+    page.keyboard.press("End")
+    page.locator("output.recipe", has_text="100 % cat + 0 % dog").wait_for()
+    page.wait_for_url("**ratio=100**")
+    wait_idle(page)
+    page.keyboard.press("ArrowLeft")  # the slider still has the focus
+    page.locator("output.recipe", has_text="99 % cat + 1 % dog").wait_for()
+
+
+def test_models_by_keyboard(visit, wait_idle):
+    page = visit("models")
+    page.get_by_test_id("stButtonGroup").get_by_role("button").first.focus()
+    tab_to(page, "^Answer sets")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="How large are its answer sets?").wait_for()
+
+
+def test_motion_follows_the_systems_setting(visit):
+    page = visit("", reduced_motion="reduce")
+    moves = "e => getComputedStyle(e).transitionDuration"
+    assert page.locator(".bars .fill").first.evaluate(moves) in ("0s", "1e-05s")
+    assert page.locator("button.tile").first.evaluate(moves) in ("0s", "1e-05s")
