@@ -151,6 +151,7 @@ def compiled_network(settings, images: np.ndarray, precision: str):
     with tempfile.TemporaryDirectory() as folder:
         run = _Run(settings, RunDirectory(Path(folder)), "", lambda kind, record: None, [])
         run.images, run.source = images, Source("arrays", Path(folder), ())
+        run.total_steps = settings.epochs * max(1, len(images) // settings.batch_size)
         with dtype_policy(precision):
             run._build()
     return run.network
