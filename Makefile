@@ -1,33 +1,58 @@
 # Everything from a bare machine with Python 3.11 to 3.13. Windows and no make: see the two lines in README.md.
 PYTHON ?= python3
 VENV ?= .venv
-BIN = $(VENV)/bin
+BIN = $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+# Test processes at a time. A file's tests stay in one process, with what they share: an app, a browser, a run.
+JOBS ?= 2
+PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: app test lint screenshots clean
+# CI installs the very versions that were tested: make check CONSTRAINTS="-c constraints.txt"
+CONSTRAINTS ?=
+
+.PHONY: app check test lint test-python keras-versions constraints screenshots clean
 
 app: $(VENV)/app
 	$(BIN)/streamlit run streamlit_app.py
 
+# Before each commit: lint, types, and the tests that need neither a browser nor a training.
+check: lint
+	$(PYTEST) -m "not browser and not training"
+
 test: $(VENV)/dev
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/ty check
+	$(if $(wildcard $(BIN)/oxlint*),$(BIN)/oxlint --deny-warnings --quiet cifar_model,@echo "oxlint has no package for this machine.")
+
+# The quick tests on another Python: make test-python PYTHON=python3.13
+test-python:
+	$(MAKE) VENV=.venv-$(notdir $(PYTHON)) PYTHON=$(PYTHON) .venv-$(notdir $(PYTHON))/dev
+	.venv-$(notdir $(PYTHON))/bin/python -m pytest -n $(JOBS) --dist loadfile -m "not browser and not training"
+
+# The shipped networks, opened by other versions of Keras.
+keras-versions: $(VENV)/dev
+	$(BIN)/python -m tests.keras_versions $(VERSIONS)
 
 screenshots: $(VENV)/dev
 	$(BIN)/python -m tests.browser.screenshots docs/screenshots
 
-$(VENV)/app: requirements.txt
+# The exact versions of this environment, beside the ranges in requirements.txt.
+constraints: $(VENV)/dev
+	$(BIN)/python -m tests.constraints constraints.txt
+
+$(VENV)/app: requirements.txt constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -r requirements.txt
+	$(BIN)/python -m pip install --quiet -r requirements.txt $(CONSTRAINTS)
 	touch $@
 
-$(VENV)/dev: requirements-dev.txt requirements.txt
+$(VENV)/dev: requirements-dev.txt requirements.txt constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet -r requirements-dev.txt $(CONSTRAINTS)
 	touch $@ $(VENV)/app
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .venv-python* .pytest_cache .ruff_cache .import_linter_cache

@@ -10,11 +10,20 @@ NEEDS_DATA = "needs CIFAR-10"
 _CIFAR10_DIR = os.environ.get("CIFAR10_DIR")
 
 
+# In these folders the generated pictures are there to be learnt from.
+TRAINING = ("training", "distilling", "runs", "trust")
+
+
 def pytest_collection_modifyitems(items):
-    """Tests of the real CIFAR-10 carry a mark: `pytest -m cifar10` runs them alone."""
+    """Mark tests by what they need: `pytest -m cifar10` runs those of the real CIFAR-10 alone."""
     for item in items:
-        if "cifar10_dir" in getattr(item, "fixturenames", ()):
+        fixtures, folder = getattr(item, "fixturenames", ()), item.path.parent.name
+        if "cifar10_dir" in fixtures:
             item.add_marker("cifar10")
+        if folder == "browser":
+            item.add_marker("browser")
+        if folder in TRAINING and "tiny_cifar10" in fixtures:
+            item.add_marker("training")
 
 
 def pytest_sessionfinish(session, exitstatus):

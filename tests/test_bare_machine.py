@@ -75,6 +75,7 @@ def test_recipes_of_their_own(network, recipe):
     assert Settings.from_dict(settings.to_dict()) == settings
 
 
+@pytest.mark.training
 def test_a_run_on_them(mini, tmp_path):
     settings = Settings(network="seed-cnn", data=MINI, epochs=2, batch_size=50, fraction=0.5)
     records = []
@@ -93,6 +94,7 @@ def test_a_run_on_them(mini, tmp_path):
     assert guesses.labels.tolist() == list(range(8)) and guesses.probabilities.shape == (8, 10)
 
 
+@pytest.mark.training
 def test_the_command_learns_from_them_unasked_and_says_so(mini):
     done = CliRunner().invoke(main, ["train", "--network", "seed-cnn", "--epochs", "1", "--run", "unasked"])
     assert done.exit_code == 0, done.output

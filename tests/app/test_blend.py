@@ -4,10 +4,10 @@ import io
 
 import numpy as np
 import pytest
+import streamlit as st
 from app_fakes import FakeWorker, belief, lab, words  # noqa: F401
 from PIL import Image
 
-from cifar_model.app.shared import resources
 from cifar_model.app.workers.process import BROKEN
 from cifar_model.errors import WorkerError
 from cifar_model.pictures.fit import load_image
@@ -108,12 +108,11 @@ def test_broken_own_picture_says_so_and_keeps_the_blend(lab):  # noqa: F811
 
 def test_use_in_blend_takes_a_picture_along(lab):  # noqa: F811
     at = lab.open(sample="truck")
-    at.session_state["use_in_blend"] = None
-    from cifar_model.app.shared.blend_state import Blend
-
-    at.session_state["blend"] = Blend({"a": resources.samples()["truck"], "b": resources.samples()["dog"]})
-    at.switch_page("pages/blend.py").run()
-    assert names_of(at)[0] == "truck"
+    with lab.monkeypatch.context() as patch:  # AppTest has no hand for this kind of button
+        patch.setattr(st, "menu_button", lambda *_, key, **__: "b" if key == "use_in_blend" else None)
+        at.run()
+    assert not at.exception and at.title[0].value == "Blend"
+    assert names_of(at) == ["cat", "truck"] and link_of(at)["b"] == "truck"
 
 
 def test_no_model_yet_still_mixes(lab):  # noqa: F811

@@ -110,20 +110,11 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def untrained(server):
-    """A second model for the server: seed-cnn as it is before training, among the runs; returns its name."""
-    code = (
-        "import sys, pathlib\n"
-        "from cifar_model.models.layout import CARD_FILE, MODEL_FILE\n"
-        "from cifar_model.models.network import save_network\n"
-        "from cifar_model.networks.build import build_network\n"
-        "from cifar_model.storage import write_json\n"
-        "folder = pathlib.Path(sys.argv[1]); folder.mkdir(parents=True)\n"
-        "save_network(build_network('seed-cnn'), folder / MODEL_FILE)\n"
-        "write_json(folder / CARD_FILE, {'name': 'untrained', 'network': 'seed-cnn', 'scores': {}})\n"
-    )
-    subprocess.run([sys.executable, "-c", code, str(server.runs / "untrained")], cwd=ROOT, check=True)
-    return "untrained"
+def second_model(server):
+    """Another model for the server: a copy of seed-cnn among the runs; returns its name."""
+    name = "second-model"
+    shutil.copytree(ROOT / "assets" / "models" / "seed-cnn", server.runs / name)
+    return name
 
 
 @pytest.fixture(scope="session")

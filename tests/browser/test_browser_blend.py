@@ -13,6 +13,7 @@ from cifar_model.classes import CLASS_NAMES
 from cifar_model.pictures.fit import load_image
 from cifar_model.pictures.mix import blend
 from cifar_model.storage import assets_dir
+from tests.browser.looking import see
 
 SAMPLES = assets_dir() / "samples"
 pytestmark = pytest.mark.skipif(
@@ -42,8 +43,8 @@ def open_blend(page, server):
 
     def open_link(query=""):
         page.goto(f"{server.url}/blend{query}")
-        page.get_by_role("button", name="Sweep (CSV)").wait_for(timeout=180_000)
-        page.locator(".gap").first.filter(has_text=" in").wait_for()
+        see(page.get_by_role("button", name="Sweep (CSV)"), timeout=180_000)
+        see(page.locator(".gap").first.filter(has_text=" in"))
         return page
 
     return open_link
@@ -62,8 +63,8 @@ def test_drag_is_live_without_any_message_to_the_server(page, server, sweep):
 
     page.on("websocket", listen)
     page.goto(f"{server.url}/blend?a=cat&b=dog&ratio=0")
-    page.get_by_role("button", name="Sweep (CSV)").wait_for(timeout=180_000)
-    page.locator(".gap").first.filter(has_text=" in").wait_for()
+    see(page.get_by_role("button", name="Sweep (CSV)"), timeout=180_000)
+    see(page.locator(".gap").first.filter(has_text=" in"))
     page.wait_for_timeout(1000)
     assert page.locator("output.recipe").inner_text() == "0 % cat + 100 % dog"
     slider = page.locator("input.ratio")
@@ -119,14 +120,14 @@ def test_link_restores_a_blend_and_keys_move_it(open_blend, wait_idle):
     page.wait_for_url("**ratio=62**")
     wait_idle(page)
     page.get_by_role("button", name="Swap").click()
-    page.locator("output.recipe", has_text="38 % horse + 62 % deer").wait_for()
+    see(page.locator("output.recipe", has_text="38 % horse + 62 % deer"))
     page.wait_for_url("**a=horse**")
     wait_idle(page)
     link = {key: values[0] for key, values in parse_qs(urlsplit(page.url).query).items()}
     assert link == {"a": "horse", "b": "deer", "ratio": "38", "mode": "halves", "model": "lab-net"}
     page.get_by_role("button", name="Examples").click()
     page.get_by_text("60 % deer + 40 % horse", exact=True).last.click()
-    page.locator("output.recipe", has_text="60 % deer + 40 % horse").wait_for()
+    see(page.locator("output.recipe", has_text="60 % deer + 40 % horse"))
 
 
 def test_downloads_are_the_blend_on_the_screen(open_blend, sweep):
@@ -152,21 +153,21 @@ def test_own_picture_is_blended_and_not_in_the_link(open_blend, tmp_path):
     Image.new("RGB", (300, 200), (90, 90, 90)).save(file)
     page.get_by_role("button", name="First: cat").click()
     page.locator("input[type=file]").first.set_input_files(file)
-    page.locator("output.recipe", has_text="40 % grey.png + 60 % dog").wait_for()
-    page.get_by_text("but not your own pictures").wait_for()
+    see(page.locator("output.recipe", has_text="40 % grey.png + 60 % dog"))
+    see(page.get_by_text("but not your own pictures"))
     b = load_image(SAMPLES / "dog.webp")
     page.wait_for_timeout(500)
     np.testing.assert_array_equal(pixels_of(page), blend(np.full((32, 32, 3), 90, np.uint8), b, 0.4))
     assert "a=" not in urlsplit(page.url).query.replace("&", " ").split()[0]
 
 
-def test_two_models_at_once(open_blend, untrained):
-    page = open_blend(f"?a=cat&b=dog&ratio=40&model=lab-net,{untrained}")
+def test_two_models_at_once(open_blend, second_model):
+    page = open_blend(f"?a=cat&b=dog&ratio=40&model=lab-net,{second_model}")
     assert page.locator(".winner").count() == 2
     assert page.locator(".curve svg").count() == 2
 
 
 def test_hostile_link_opens_the_default_and_says_what_was_left_out(open_blend):
     page = open_blend("?a=<script>alert(1)</script>&b=../../etc&ratio=1e9&mode=rm&model=" + "x" * 500)
-    page.get_by_text("Part of the link made no sense here and was left out: a, b, ratio, mode.").wait_for()
+    see(page.get_by_text("Part of the link made no sense here and was left out: a, b, ratio, mode."))
     assert page.locator("output.recipe").inner_text() == "40 % cat + 60 % dog"

@@ -14,6 +14,7 @@ from cifar_model.classes import CLASS_NAMES
 from cifar_model.pictures.decode import decode_image
 from cifar_model.pictures.fit import fit_image
 from cifar_model.storage import assets_dir
+from tests.browser.looking import see
 
 SAMPLES = assets_dir() / "samples"
 BROKEN = b"\xff\xd8\xff\xe0 no picture after all"
@@ -63,7 +64,7 @@ def test_landing_shows_ten_samples_and_one_click_classifies_one(opened, answers)
     assert opened.locator("h3").inner_text() == heading(*answers["dog.webp"])
     for name in ("ship", "frog"):
         opened.get_by_role("button", name=name).click()
-        opened.locator("h3", has_text=heading(*answers[f"{name}.webp"])).wait_for()
+        see(opened.locator("h3", has_text=heading(*answers[f"{name}.webp"])))
         bars = opened.get_by_label(re.compile("Probabilities by"))
         assert bars.locator("li").count() == 10
         assert percent(answers[f"{name}.webp"][1]) in bars.locator("li.first").inner_text()
@@ -71,17 +72,17 @@ def test_landing_shows_ten_samples_and_one_click_classifies_one(opened, answers)
 
 def test_dropped_jpeg_gives_its_class_and_goes_along_to_blend(opened, drop_files, folder, answers):
     drop_files(opened, [folder / "picture-18.jpg"])
-    opened.locator("h3", has_text=heading(*answers["picture-18.jpg"])).wait_for()
+    see(opened.locator("h3", has_text=heading(*answers["picture-18.jpg"])))
     assert opened.get_by_text("What arrived: picture-18.jpg").count() == 1
     opened.get_by_role("button", name="Use in Blend").click()
     opened.get_by_text("as the second image").click()
-    opened.get_by_role("button", name="Second: picture-18.jpg").wait_for()
-    opened.locator("output.recipe", has_text="40 % cat + 60 % picture-18.jpg").wait_for()
+    see(opened.get_by_role("button", name="Second: picture-18.jpg"))
+    see(opened.locator("output.recipe", has_text="40 % cat + 60 % picture-18.jpg"))
 
 
 def test_folder_of_thirty_with_a_broken_file(opened, drop_files, folder, answers):
     drop_files(opened, [folder])
-    opened.get_by_role("button", name="Download the table (CSV)").wait_for(timeout=60_000)
+    see(opened.get_by_role("button", name="Download the table (CSV)"), timeout=60_000)
     assert opened.get_by_text("1 of 30 files can't be read").count() == 1
     assert opened.get_by_text("Left out, as not a picture: notes.txt").count() == 1
     assert opened.get_by_role("alert").filter(has_text="picture-29-broken.jpg").count() == 1
@@ -99,16 +100,16 @@ def test_folder_of_thirty_with_a_broken_file(opened, drop_files, folder, answers
     opened.get_by_text("least sure first").click()
     gallery = opened.get_by_role("group", name="Pictures and their answers")
     unsure = min(v[1] for k, v in answers.items() if k.endswith(".jpg"))
-    gallery.locator("button").first.get_by_text(percent(unsure)).wait_for()
+    see(gallery.locator("button").first.get_by_text(percent(unsure)))
     assert gallery.locator("button.tile").count() == 24
     gallery.locator("button.tile").nth(3).click()
     name = gallery.locator("button[aria-pressed=true] .note").inner_text()
-    opened.get_by_text(f"What arrived: {name}").wait_for()
+    see(opened.get_by_text(f"What arrived: {name}"))
 
 
 def test_square_moves_and_the_network_sees_its_exact_pixels(opened, drop_files, wait_idle, folder):
     drop_files(opened, [folder / "picture-09.jpg"])  # the truck, 640 × 265
-    opened.get_by_text("What arrived: picture-09.jpg").wait_for()
+    see(opened.get_by_text("What arrived: picture-09.jpg"))
     wait_idle(opened)  # until then the picture before it is still there, below
     picture = decode_image(folder / "picture-09.jpg")
     canvas = opened.get_by_label("What the network sees: 32 × 32 pixels")
@@ -136,11 +137,11 @@ def test_square_moves_and_the_network_sees_its_exact_pixels(opened, drop_files, 
     wait_for_pixels(fit_image(picture, position=(0, 0)))
 
 
-def test_two_models_answer_side_by_side(page, server, untrained, answers):
+def test_two_models_answer_side_by_side(page, server, second_model, answers):
     page.goto(server.url)
     page.get_by_role("button", name="Options").click()
     page.get_by_role("combobox", name="Compare with").click()
-    page.get_by_role("option", name=untrained).click()
+    page.get_by_role("option", name=second_model).click()
     page.locator("h3").nth(1).wait_for(timeout=60_000)
     assert page.locator("h3").first.inner_text() == heading(*answers["dog.webp"])
     assert page.get_by_label(re.compile("Probabilities by")).count() == 2
@@ -156,9 +157,9 @@ def test_answers_go_on_after_the_answering_process_died(opened, server, answers)
     for worker in workers():
         worker.kill()
     opened.get_by_role("button", name="horse").click()
-    opened.locator("h3", has_text=heading(*answers["horse.webp"])).wait_for(timeout=60_000)
+    see(opened.locator("h3", has_text=heading(*answers["horse.webp"])), timeout=60_000)
     opened.get_by_role("button", name="bird").click()
-    opened.locator("h3", has_text=heading(*answers["bird.webp"])).wait_for(timeout=60_000)
+    see(opened.locator("h3", has_text=heading(*answers["bird.webp"])), timeout=60_000)
     assert not before & {worker.pid for worker in workers()}
 
 
@@ -171,7 +172,7 @@ def test_two_visitors_see_their_own_pictures(new_page, server, drop_files, folde
         page.wait_for_selector("h3", timeout=60_000)
         drop_files(page, [folder / name])
     for page, name in zip(pages, names, strict=True):
-        page.locator("h3", has_text=heading(*answers[name])).wait_for()
+        see(page.locator("h3", has_text=heading(*answers[name])))
         assert page.get_by_text(f"What arrived: {name}").count() == 1
 
 
@@ -189,28 +190,30 @@ def test_phone_width_needs_no_sideways_scrolling(new_page, server, wait_idle, pa
 
 
 def test_json_of_the_command_line_is_what_the_page_shows(opened, command_line):
-    said = json.loads(command_line("classify", "--json", SAMPLES / "dog.webp"))
-    assert CLASS_NAMES[0] in json.dumps(said)  # all ten classes are there
-    assert opened.locator("h3").inner_text().split(" · ")[0] in json.dumps(said)
+    (said,) = json.loads(command_line("classify", "--json", SAMPLES / "dog.webp"))["answers"]
+    assert opened.locator("h3").inner_text() == heading(said["class"], said["probability"])
+    bars = opened.get_by_label(re.compile("Probabilities by")).locator("li")
+    shown = [bar.split("\n") for bar in bars.all_inner_texts()]
+    assert shown == [[name, percent(said["probabilities"][name])] for name in CLASS_NAMES]
 
 
 def test_own_pictures_survive_samples_pages_and_other_ways_in(opened, drop_files, wait_idle, folder, answers):
     drop_files(opened, [folder / "picture-06.jpg", folder / "picture-08.jpg"])
     own = opened.get_by_role("group", name="Your pictures").locator("button.tile")
-    opened.locator("h3", has_text=heading(*answers["picture-06.jpg"])).wait_for()
+    see(opened.locator("h3", has_text=heading(*answers["picture-06.jpg"])))
     assert own.count() == 2
     opened.get_by_role("button", name="ship", exact=True).first.click()
-    opened.locator("h3", has_text=heading(*answers["ship.webp"])).wait_for()
+    see(opened.locator("h3", has_text=heading(*answers["ship.webp"])))
     for way in ("Camera", "Files"):
         opened.get_by_test_id("stButtonGroup").get_by_text(way, exact=True).click()
         wait_idle(opened)
     opened.get_by_role("link", name="Blend").first.click()
-    opened.locator("output.recipe").wait_for()
+    see(opened.locator("output.recipe"))
     opened.get_by_role("link", name="Classify").first.click()
     own.nth(1).wait_for()
     assert own.count() == 2
     own.nth(1).click()
-    opened.locator("h3", has_text=heading(*answers["picture-08.jpg"])).wait_for()
+    see(opened.locator("h3", has_text=heading(*answers["picture-08.jpg"])))
     opened.get_by_role("group", name="Your pictures").get_by_role("button", name="Remove picture-06.jpg").click()
     own.nth(1).wait_for(state="detached")
     assert own.count() == 1
@@ -220,4 +223,4 @@ def test_what_a_browser_would_refuse_by_its_name_gets_a_message(opened, drop_fil
     file = tmp_path / "letter"
     file.write_bytes(b"%PDF-1.7")
     drop_files(opened, [file])
-    opened.get_by_role("alert").filter(has_text="letter: this is a PDF document").wait_for()
+    see(opened.get_by_role("alert").filter(has_text="letter: this is a PDF document"))

@@ -18,6 +18,7 @@ from cifar_model.classes import CLASS_NAMES
 from cifar_model.data.distilled import mini_source
 from cifar_model.models.history import read_history
 from cifar_model.storage import assets_dir
+from tests.browser.looking import see
 
 PATIENCE = 300_000  # ms, for a machine that does other things too
 # From the click to the first point; set where nothing else runs.
@@ -61,16 +62,16 @@ def server(launch_server, bare, tmp_path_factory):
 
 def test_classify_answers_the_samples(page, server):
     page.goto(server.url, timeout=PATIENCE)
-    page.locator("h3", has_text=re.compile(rf"({'|'.join(CLASS_NAMES)}) · \d")).wait_for(timeout=PATIENCE)
+    see(page.locator("h3", has_text=re.compile(rf"({'|'.join(CLASS_NAMES)}) · \d")), timeout=PATIENCE)
     for name in ("ship", "frog"):
         page.get_by_role("button", name=name).first.click()
-        page.locator("h3", has_text=re.compile(rf"{name} · \d")).wait_for(timeout=PATIENCE)
+        see(page.locator("h3", has_text=re.compile(rf"{name} · \d")), timeout=PATIENCE)
 
 
 def test_blend_answers_the_samples(page, server):
     page.goto(f"{server.url}/blend", timeout=PATIENCE)
-    page.get_by_role("button", name="Sweep (CSV)").wait_for(timeout=PATIENCE)
-    page.locator("canvas.mix").wait_for()
+    see(page.get_by_role("button", name="Sweep (CSV)"), timeout=PATIENCE)
+    see(page.locator("canvas.mix"))
 
 
 def test_models_shows_the_cards_that_ship(page, server):
@@ -87,10 +88,10 @@ def test_models_shows_the_cards_that_ship(page, server):
 
 def test_train_streams_a_learning_curve_from_the_pictures_that_ship(page, server, wait_idle, home):
     page.goto(f"{server.url}/train", timeout=PATIENCE)
-    page.get_by_role("heading", name="Ready to train: distilled images").wait_for()
+    see(page.get_by_role("heading", name="Ready to train: distilled images"))
     page.get_by_text("synthetic").first.wait_for()
     start = page.get_by_role("button", name="Start training")
-    start.wait_for()
+    see(start)
     wait_idle(page)
     clicked = time.monotonic()
     start.click()
@@ -113,9 +114,9 @@ def test_train_streams_a_learning_curve_from_the_pictures_that_ship(page, server
 def test_the_distilled_pictures_are_shown_a_class_at_a_time(page, server, wait_idle):
     page.goto(f"{server.url}/train", timeout=PATIENCE)
     page.get_by_text("Look at the distilled images").click()
-    page.get_by_alt_text("Distilled images: truck").wait_for()
+    see(page.get_by_alt_text("Distilled images: truck"))
     page.get_by_test_id("stButtonGroup").get_by_text("frog", exact=True).click()
-    page.get_by_alt_text("Distilled image 1: frog").wait_for()
+    see(page.get_by_alt_text("Distilled image 1: frog"))
     picture = page.get_by_alt_text("Distilled image 1: frog")
     assert picture.evaluate("i => [i.naturalWidth % 32, i.naturalWidth > i.clientWidth]") == [0, True]
 
@@ -124,7 +125,7 @@ def test_a_download_that_reaches_nobody_says_so(page, server):
     page.goto(f"{server.url}/train", timeout=PATIENCE)
     page.get_by_role("button", name="Download CIFAR-10").click()
     page.get_by_text("Can't fetch https://www.cs.toronto.edu").first.wait_for(timeout=PATIENCE)
-    page.get_by_role("button", name="Try again").wait_for()
+    see(page.get_by_role("button", name="Try again"))
 
 
 def test_the_command_line_says_what_it_learns_from(bare, tmp_path):

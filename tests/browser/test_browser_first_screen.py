@@ -6,6 +6,7 @@ import pytest
 
 from cifar_model.storage import assets_dir
 from tests.browser.first_screens import MUST_SEE, READY, SIZES, cut_off
+from tests.browser.looking import see
 
 PATIENCE = 180_000  # ms, for a machine that does other things too
 PAGES = tuple(READY)
@@ -77,7 +78,7 @@ def test_classify_by_keyboard_keeps_the_focus(visit, wait_idle):
     page = visit("")
     tab_to(page, "^ship")
     page.keyboard.press("Enter")
-    page.locator("h3", has_text=re.compile("ship|boat")).wait_for(timeout=PATIENCE)
+    see(page.locator("h3", has_text=re.compile("ship|boat")), timeout=PATIENCE)
     wait_idle(page)
     assert focused(page) == "ship"  # a rerun takes nobody's place away
 
@@ -86,11 +87,11 @@ def test_blend_by_keyboard(visit, wait_idle):
     page = visit("blend")
     tab_to(page, "^Share of cat")
     page.keyboard.press("End")
-    page.locator("output.recipe", has_text="100 % cat + 0 % dog").wait_for()
+    see(page.locator("output.recipe", has_text="100 % cat + 0 % dog"))
     page.wait_for_url("**ratio=100**")
     wait_idle(page)
     page.keyboard.press("ArrowLeft")  # the slider still has the focus
-    page.locator("output.recipe", has_text="99 % cat + 1 % dog").wait_for()
+    see(page.locator("output.recipe", has_text="99 % cat + 1 % dog"))
 
 
 def test_models_by_keyboard(visit, wait_idle):
@@ -98,7 +99,7 @@ def test_models_by_keyboard(visit, wait_idle):
     page.get_by_test_id("stButtonGroup").get_by_role("button").first.focus()
     tab_to(page, "^Answer sets")
     page.keyboard.press("Enter")
-    page.get_by_role("heading", name="How large are its answer sets?").wait_for()
+    see(page.get_by_role("heading", name="How large are its answer sets?"))
 
 
 def test_motion_follows_the_systems_setting(visit):

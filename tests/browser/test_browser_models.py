@@ -14,6 +14,7 @@ from cifar_model.models.card import load_card
 from cifar_model.models.folder import find_model
 from cifar_model.models.layout import MODEL_FILE
 from cifar_model.storage import assets_dir
+from tests.browser.looking import see
 
 MODEL = "made-up"
 
@@ -39,7 +40,7 @@ def answers(server):
 @pytest.fixture
 def opened(page, server):
     page.goto(f"{server.url}/models?model={MODEL}")
-    cell(page, 0, 0).wait_for(timeout=60_000)
+    see(cell(page, 0, 0), timeout=60_000)
     return page
 
 
@@ -56,9 +57,9 @@ def test_scores_of_the_bundled_models_are_there(page, server, wait_idle):
     page.goto(f"{server.url}/models?model=lab-net")
     metric = page.get_by_test_id("stMetric").filter(has_text="Test accuracy")
     accuracy = load_card(find_model("lab-net"))["scores"]["test_accuracy"]
-    metric.get_by_text(f"{100 * accuracy:.1f} %").wait_for(timeout=60_000)
+    see(metric.get_by_text(f"{100 * accuracy:.1f} %"), timeout=60_000)
     page.get_by_text("Inside", exact=True).click()
-    page.get_by_role("heading", name="What goes on inside the network?").wait_for()
+    see(page.get_by_role("heading", name="What goes on inside the network?"))
     wait_idle(page, 120_000)
     assert page.get_by_test_id("stException").count() == 0
     assert page.get_by_role("link", name="Models").first.is_visible()
@@ -70,7 +71,7 @@ def test_a_click_on_a_cell_shows_its_pictures(opened, answers):
     truth, answer = int(answers.labels[wrong[-1]]), int(said[wrong[-1]])
     cell(opened, truth, answer).click()
     what = f"{CLASS_NAMES[truth]} taken for {CLASS_NAMES[answer]}"
-    opened.get_by_role("heading", name=what).wait_for()
+    see(opened.get_by_role("heading", name=what))
     pictures = opened.get_by_role("group", name=f"Images: {what}").locator("img")
     pictures.first.wait_for(timeout=60_000)  # the pictures are decoded the first time
     assert pictures.count() == ((answers.labels == truth) & (said == answer)).sum()
@@ -79,7 +80,7 @@ def test_a_click_on_a_cell_shows_its_pictures(opened, answers):
     opened.wait_for_url(f"**/models?model={MODEL}&show=confusion&cell={CLASS_NAMES[truth]}-{CLASS_NAMES[answer]}")
 
     opened.reload()
-    opened.get_by_role("heading", name=what).wait_for()
+    see(opened.get_by_role("heading", name=what))
     assert cell(opened, truth, answer).get_attribute("aria-pressed") == "true"
 
 
@@ -93,7 +94,7 @@ def test_the_matrix_is_walked_with_the_arrow_keys(opened):
     )
     assert focused and focused != label
     opened.keyboard.press("Enter")
-    opened.get_by_role("heading", name=focused.split(":")[0]).wait_for()
+    see(opened.get_by_role("heading", name=focused.split(":")[0]))
 
 
 def test_a_mistake_opens_large_and_is_followed_through_the_network(opened):
@@ -102,8 +103,8 @@ def test_a_mistake_opens_large_and_is_followed_through_the_network(opened):
     mistakes.first.wait_for(timeout=60_000)
     mistakes.first.click()
     dialog = opened.get_by_role("dialog")
-    dialog.get_by_text("Labelled").wait_for()
-    dialog.get_by_label(f"Probabilities by {MODEL}").wait_for()
+    see(dialog.get_by_text("Labelled"))
+    see(dialog.get_by_label(f"Probabilities by {MODEL}"))
     dialog.get_by_role("button", name="Follow it through the network").click()
     dialog.wait_for(state="detached")
     tiles = opened.get_by_alt_text(re.compile("^conv3, channel"))
@@ -124,7 +125,7 @@ def test_two_models_and_the_pictures_on_which_they_disagree(page, server, answer
 def test_phone_width_needs_no_sideways_scrolling(new_page, server, wait_idle, scheme):
     page = new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)
     page.goto(f"{server.url}/models?model={MODEL}")
-    cell(page, 0, 0).wait_for(timeout=60_000)
+    see(cell(page, 0, 0), timeout=60_000)
     wait_idle(page, 120_000)
     assert page.get_by_test_id("stMain").evaluate("m => m.scrollWidth <= m.clientWidth")
     matrix = page.get_by_role("table", name=re.compile("^Confusion matrix"))

@@ -8,9 +8,13 @@ import statistics
 import psutil
 import pytest
 
-from cifar_model.models.folder import find_model
+from cifar_model.answering.classifier import Classifier
+from cifar_model.app.shared.page import percent
 from cifar_model.models.history import read_history
+from cifar_model.pictures.fit import load_image
 from cifar_model.runs.read import read_progress
+from cifar_model.storage import assets_dir
+from tests.browser.looking import see
 
 PATIENCE = 400_000  # ms, for a machine that does other things too
 
@@ -59,7 +63,7 @@ def visit(new_page, server, wait_idle):
         page = new_page()
         page.goto(f"{server.url}/train")
         wait_idle(page)
-        page.get_by_role("heading", name="Runs", exact=True).wait_for()
+        see(page.get_by_role("heading", name="Runs", exact=True))
         return page
 
     return open_train
@@ -100,15 +104,15 @@ def test_two_epochs_stream_survive_a_reload_and_answer(visit, server, wait_idle)
     inbox = server.runs / "two-epochs" / "requests"
     inbox.mkdir(exist_ok=True)
     (inbox / "1-pause.json").write_text('{"action": "pause"}')
-    page.get_by_text("Epoch 1 of 2").wait_for(timeout=PATIENCE)
-    badge(page, "paused").wait_for()
+    see(page.get_by_text("Epoch 1 of 2"), timeout=PATIENCE)
+    see(badge(page, "paused"))
     page.reload()
-    page.get_by_role("heading", name="two-epochs").wait_for()
+    see(page.get_by_role("heading", name="two-epochs"))
     other = visit()
-    other.get_by_role("heading", name="two-epochs").wait_for()
+    see(other.get_by_role("heading", name="two-epochs"))
     page.get_by_role("button", name="Resume").click()
-    badge(page, "finished").wait_for(timeout=PATIENCE)
-    badge(other, "finished").wait_for(timeout=PATIENCE)  # without a touch
+    see(badge(page, "finished"), timeout=PATIENCE)
+    see(badge(other, "finished"), timeout=PATIENCE)  # without a touch
     history = read_history(server.runs / "two-epochs")
     assert history["epoch"].tolist() == [1, 2]
     validation = page.get_by_test_id("stMetric").filter(has_text="Validation").inner_text()
@@ -116,19 +120,19 @@ def test_two_epochs_stream_survive_a_reload_and_answer(visit, server, wait_idle)
     assert page.get_by_alt_text("A test image").count() == 8
 
     page.get_by_role("button", name="Use on Classify").click()
-    page.get_by_role("heading", name="Classify").wait_for()
+    see(page.get_by_role("heading", name="Classify"))
     page.get_by_role("combobox", name="Model").first.wait_for()
-    chosen = page.get_by_test_id("stSelectbox").first
-    assert "two-epochs" in chosen.inner_text() + str(chosen.locator("input").input_value())
-    page.locator("[data-testid=stMain] h2, [data-testid=stMain] h3").first.wait_for(timeout=PATIENCE)
-    assert find_model(server.runs / "two-epochs")
+    bars = see(page.get_by_label(re.compile("^Probabilities by two-epochs")), timeout=PATIENCE)
+    dog = load_image(assets_dir() / "samples" / "dog.webp")
+    answer = Classifier(server.runs / "two-epochs").predict(dog[None])[0]
+    assert bars.locator(".value").all_inner_texts() == [percent(probability) for probability in answer]
 
 
 def test_live_pause_stop_and_a_second_visitor(visit, server, wait_idle):
     page = visit()
     start(page, wait_idle, name="long", epochs=200, batch_size=16)
-    page.get_by_text("Epoch 1 of 200").wait_for(timeout=PATIENCE)
-    page.get_by_role("button", name="Pause").wait_for()
+    see(page.get_by_text("Epoch 1 of 200"), timeout=PATIENCE)
+    see(page.get_by_role("button", name="Pause"))
     wait_idle(page)
     page.evaluate(WATCH)
     page.wait_for_timeout(10_000)
@@ -150,21 +154,21 @@ def test_live_pause_stop_and_a_second_visitor(visit, server, wait_idle):
     assert seen["blank"] == 0 and len(seen["tops"]) == 1
 
     other = visit()
-    other.get_by_role("heading", name="long").wait_for()
+    see(other.get_by_role("heading", name="long"))
     other.get_by_text("Start another run").click()
-    other.get_by_role("button", name="Queue this run").wait_for()
+    see(other.get_by_role("button", name="Queue this run"))
 
     page.get_by_role("button", name="Pause").click()
-    badge(page, "paused").wait_for()
-    badge(other, "paused").wait_for()
+    see(badge(page, "paused"))
+    see(badge(other, "paused"))
     other.get_by_role("button", name="Resume").click()
-    badge(page, "training").wait_for()
+    see(badge(page, "training"))
 
     page.get_by_role("button", name="Stop").click()
     page.wait_for_timeout(2000)  # the numbers behind the question go on, and it stays open
     page.get_by_role("dialog").get_by_role("button", name="Stop").click()
     for visitor in (page, other):
-        badge(visitor, "stopped").wait_for(timeout=PATIENCE)
+        see(badge(visitor, "stopped"), timeout=PATIENCE)
     assert json.loads((server.runs / "long" / "status.json").read_text())["state"] == "stopped"
     assert (server.runs / "long" / "model.keras").is_file()
-    page.get_by_role("button", name="Continue").wait_for()
+    see(page.get_by_role("button", name="Continue"))

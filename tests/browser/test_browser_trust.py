@@ -10,6 +10,7 @@ from cifar_model.classes import CLASS_NAMES
 from cifar_model.models.layout import CARD_FILE
 from cifar_model.storage import assets_dir
 from cifar_model.trust.answer_sets import answer_sets, describe_set
+from tests.browser.looking import see
 
 LAB_NET = assets_dir() / "models" / "lab-net"
 SETS = {
@@ -33,8 +34,8 @@ def with_sets(server):
 def open_blend(page, server):
     def open_link(query):
         page.goto(f"{server.url}/blend{query}")
-        page.get_by_role("button", name="Sweep (CSV)").wait_for(timeout=180_000)
-        page.locator(".gap").first.filter(has_text=" in").wait_for()
+        see(page.get_by_role("button", name="Sweep (CSV)"), timeout=180_000)
+        see(page.locator(".gap").first.filter(has_text=" in"))
         return page
 
     return open_link
@@ -60,34 +61,34 @@ def test_set_follows_the_slider_without_a_message(open_blend, with_sets, command
 
 def test_level_is_a_choice(open_blend, with_sets):
     page = open_blend(f"?a=deer&b=ship&ratio=24&model={with_sets}")
-    page.locator(".verdict", has_text="(95 %)").wait_for()
+    see(page.locator(".verdict", has_text="(95 %)"))
     page.get_by_role("button", name="Options").click()
     page.get_by_text("99 %", exact=True).click()
-    page.locator(".verdict", has_text="(99 %)").wait_for()
+    see(page.locator(".verdict", has_text="(99 %)"))
 
 
 def test_evidence_appears_over_the_picture(page, server):
     page.goto(server.url)
     page.wait_for_selector("h3", timeout=180_000)
     page.get_by_text("Why? Evidence in the image").click()
-    page.get_by_alt_text("Where the evidence for dog").wait_for(timeout=60_000)
+    see(page.get_by_alt_text("Where the evidence for dog"), timeout=60_000)
     page.get_by_test_id("stButtonGroup").filter(has_text="Evidence for").get_by_text("horse", exact=True).click()
-    page.get_by_alt_text("Where the evidence for horse").wait_for(timeout=60_000)
-    page.get_by_text("more evidence for the class").wait_for()
+    see(page.get_by_alt_text("Where the evidence for horse"), timeout=60_000)
+    see(page.get_by_text("more evidence for the class"))
 
 
 def test_classify_hides_its_answer_until_the_guess(page, server):
     page.goto(f"{server.url}?sample=frog")
-    page.locator("h3", has_text="frog").wait_for(timeout=180_000)
+    see(page.locator("h3", has_text="frog"), timeout=180_000)
     page.get_by_role("button", name="Options").click()
     page.get_by_text("Predict first").click()
     page.keyboard.press("Escape")
-    page.locator("h3", has_text="What do you say?").wait_for()
+    see(page.locator("h3", has_text="What do you say?"))
     assert page.locator(".bars").count() == 0
     assert page.get_by_role("group", name="Sample photographs").get_by_text("frog").count() == 0
     page.get_by_test_id("stButtonGroup").filter(has_text="Your guess").get_by_text("frog", exact=True).click()
-    page.locator("h3", has_text="frog ·").wait_for()
-    page.get_by_text("you 1 of 1, lab-net 1 of 1").wait_for()
+    see(page.locator("h3", has_text="frog ·"))
+    see(page.get_by_text("you 1 of 1, lab-net 1 of 1"))
 
 
 def test_blend_hides_its_answers_until_the_guess(open_blend):
@@ -102,9 +103,9 @@ def test_blend_hides_its_answers_until_the_guess(open_blend):
     slider.focus()
     slider.press("End")  # the guess counts for where the slider is, however fast it comes
     page.locator(".guess", has_text="frog").click()
-    page.locator(".answer .bars").wait_for()
-    page.get_by_text("At 100 % you said frog").wait_for()
-    page.get_by_text("You foresaw lab-net's winner in 0 of 1 blends").wait_for()
+    see(page.locator(".answer .bars"))
+    see(page.get_by_text("At 100 % you said frog"))
+    see(page.get_by_text("You foresaw lab-net's winner in 0 of 1 blends"))
 
 
 def test_one_click_loads_an_ambiguous_pair(open_blend):
@@ -115,7 +116,7 @@ def test_one_click_loads_an_ambiguous_pair(open_blend):
     title, note = tile.locator(".title").inner_text(), tile.locator(".note").inner_text()
     recipe = note.rpartition(",")[0]
     tile.click()
-    page.locator("output.recipe", has_text=recipe).wait_for()
-    page.locator(".winner", has_text=title.rsplit(" ", 2)[0]).wait_for()
+    see(page.locator("output.recipe", has_text=recipe))
+    see(page.locator(".winner", has_text=title.rsplit(" ", 2)[0]))
     parents = [part.split(" % ")[1] for part in recipe.split(" + ")]
     assert title.split()[0] not in parents

@@ -115,7 +115,9 @@ def test_confusion_names_the_commonest_error():
     assert "900 of 910" in chart.to_dict()["description"]
     assert "cat taken for dog (10 times)" in chart.to_dict()["description"]
     assert max(row["share"] for row in rows(chart)) == 1
-    assert confusion_chart(np.zeros((10, 10), int)).to_dict()
+    empty = confusion_chart(np.zeros((10, 10), int))
+    assert "0 of 0" in empty.to_dict()["description"]
+    assert {row["share"] for row in rows(empty)} == {0}
 
 
 @pytest.mark.parametrize("name", ["bars", "sweep", "curves", "confusion"])

@@ -74,6 +74,7 @@ def test_no_parent_that_does_not_ship(shipped):
     assert len(card["commit"]) == 40
 
 
+@pytest.mark.training
 def test_the_commands_in_the_cards_still_run(shipped, tiny_cifar10, tmp_path, monkeypatch):
     """On a small share of other data, for one epoch: the options mean something to today's command line."""
     _, card, _ = shipped

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -237,6 +238,7 @@ def test_rename_and_delete(home):
 # The real trainer
 
 
+@pytest.mark.training
 def test_one_of_many_starts_wins(home, settings):
     outcomes = []
 
@@ -301,7 +303,9 @@ def test_follow_and_the_command_line(home, tiny_cifar10):
     steps = [(item["epoch"], item["step"]) for kind, item in seen if kind == "progress"]
     assert steps == sorted(set(steps)) and steps[-1] == (2, 5)
     estimate = estimate_time(settings)
-    assert estimate.measured and estimate.seconds > 0
+    speed = read_history(home / "short")["images_per_second"].median()
+    two_more = estimate_time(replace(settings, epochs=4)).seconds - estimate.seconds
+    assert estimate.measured and two_more == pytest.approx(2 * 50_000 / speed, rel=0.1)
 
     invoke = CliRunner().invoke
     assert "short" in invoke(command, []).output and "finished" in invoke(command, []).output

@@ -5,7 +5,7 @@ export default function ({ data, parentElement }) {
     root.bars = makeBars(data.classes);
     root.replaceChildren(root.bars.list);
     root.bars.set(data.classes.map(() => 0));
-    root.bars.list.offsetWidth; // lets the first bars grow from nothing
+    void root.bars.list.offsetWidth; // lets the first bars grow from nothing
     root.bars.list.classList.add("moving");
   }
   root.bars.list.setAttribute("aria-label", data.label);
