@@ -514,7 +514,7 @@ def test_any_flipped_byte_is_an_error_or_other_data(batches):
             refused += 1
         else:
             assert images.shape == (PER_BATCH, 3072) and images.dtype == np.uint8
-            assert labels.shape == (PER_BATCH,) and labels.dtype == np.int64  # their range is checked later, with all of them
+            assert labels.shape == (PER_BATCH,) and labels.dtype == np.int64  # whose range is checked later
     assert refused > 100  # most of these bytes are the pickle's grammar
 
 
