@@ -1,0 +1,122 @@
+"""Own pictures: what is taken in, in which order and by which names, and that nothing of it is lost."""
+
+import io
+
+import numpy as np
+import pytest
+from app_fakes import FakeWorker, belief, jpeg, lab, upload, words  # noqa: F401
+from PIL import Image
+
+from cifar_model.app.classify.own import Own, natural, unique_names
+from cifar_model.app.shared import resources
+from cifar_model.app.workers.prepare import prepare
+from cifar_model.models.folder import ModelInfo
+
+
+def files(*names):
+    return [(f"id-{name}", name, name.encode()) for name in names]
+
+
+def strip(at):
+    return [item["name"] for item in at.session_state["shown_own"][0]["items"]]
+
+
+def test_natural_order():
+    names = ["img10.jpg", "img2.jpg", "IMG1.jpg", "img02.jpg", "a.jpg", "img" + "9" * 5000 + ".jpg"]
+    assert sorted(names, key=natural)[:3] == ["a.jpg", "IMG1.jpg", "img2.jpg"]
+    assert sorted(names, key=natural)[-2:] == ["img10.jpg", "img" + "9" * 5000 + ".jpg"]
+
+
+def test_equal_names_show_their_folder_or_a_number():
+    assert unique_names(["a/x.jpg", "b/x.jpg", "b/y.jpg"]) == ["a/x.jpg", "b/x.jpg", "y.jpg"]
+    assert unique_names(["x.jpg", "x.jpg", "x.jpg"]) == ["x.jpg", "x.jpg (2)", "x.jpg (3)"]
+
+
+def test_by_catch_is_left_out_and_told_hidden_files_are_not():
+    own = Own()
+    added = own.add(files("b/._p.jpg", "b/.DS_Store", "Thumbs.db", "notes.txt", "p10.HEIC", "p9.jpg", "nosuffix"))
+    assert [identity.removeprefix("id-") for identity in added] == ["nosuffix", "p9.jpg", "p10.HEIC"]
+    assert own.left_out == ["notes.txt"]
+
+
+def test_a_single_file_is_always_tried():
+    own = Own()
+    assert own.add(files("letter.pdf")) == ["id-letter.pdf"] and not own.left_out
+
+
+def test_what_was_removed_does_not_come_back_with_the_uploaders_list():
+    own = Own()
+    own.add(files("a.jpg", "b.jpg"))
+    own.remove("id-a.jpg")
+    assert own.add(files("a.jpg", "b.jpg", "c.jpg")) == ["id-c.jpg"]
+    assert [entry.name for entry in own.entries()] == ["b.jpg", "c.jpg"]
+    assert own.entries()[0].read() == b"b.jpg"
+    own.clear()
+    assert not own.entries() and not own.add(files("b.jpg"))
+
+
+def test_own_pictures_survive_a_sample_another_page_and_another_way_in(lab):  # noqa: F811
+    at = upload(lab.open(), ("b.jpg", jpeg("red")), ("a.jpg", jpeg("blue")))
+    assert strip(at) == ["a.jpg", "b.jpg"]
+    at.session_state["chosen"] = "sample-ship"
+    at.run()
+    assert strip(at) == ["a.jpg", "b.jpg"] and len(at.dataframe[0].value) == 2
+    at.segmented_control(key="way").set_value("camera").run()
+    at.segmented_control(key="way").set_value("files").run()
+    assert strip(at) == ["a.jpg", "b.jpg"]
+    asked = sum(n for _, n in lab.answering.asked)
+    at.switch_page("pages/blend.py").run()
+    at.switch_page("pages/classify.py").run()
+    assert not at.exception and strip(at) == ["a.jpg", "b.jpg"]
+    assert len(at.dataframe[0].value) == 2
+    assert sum(n for _, n in lab.answering.asked) - asked <= 101 * 2  # the blend's; no picture twice
+
+
+def test_taking_away_the_one_looked_at_shows_another(lab):  # noqa: F811
+    at = upload(lab.open(), ("a.jpg", jpeg("red")), ("b.jpg", jpeg("blue")))
+    own = at.session_state["own_pictures"]
+    own.remove(at.session_state["chosen"])
+    at.run()
+    assert not at.exception and strip(at) == ["b.jpg"] and at.session_state["chosen"] in own.files
+    own.clear()
+    at.run()
+    assert not at.exception and at.session_state["chosen"] == "sample-dog"
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_arrived_is_told_by_the_files_own_size(turned):
+    file = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6 if turned else 1
+    Image.fromarray(np.zeros((3024, 4032, 3), np.uint8)).save(file, "JPEG", exif=exif)
+    picture = prepare(file.getvalue(), "photo.jpg")
+    assert (picture.width, picture.height) == ((3024, 4032) if turned else (4032, 3024))
+
+
+def test_epochs_of_a_run_are_chosen_in_a_box_of_their_own(lab, tmp_path):  # noqa: F811
+    infos = [ModelInfo("lab-net", tmp_path / "lab-net", "lab-net", {}, "bundled")]
+    infos += [ModelInfo("first", tmp_path / "first", "first", {}, "run")]
+    infos += [ModelInfo(f"first@{n}", tmp_path / f"{n}.keras", f"first, epoch {n}", {}, "epoch") for n in (1, 2, 3)]
+    lab.monkeypatch.setattr(resources, "models", lambda: infos)
+    lab.answering = FakeWorker(lambda _, pixels: np.tile(belief(cat=0.5), (len(pixels), 1)))
+    at = lab.open()
+    assert at.selectbox(key="model").options == ["lab-net", "first"]
+    at.selectbox(key="model").set_value("first").run()
+    assert at.selectbox(key="model_epoch").options == ["Best epoch", "Epoch 1", "Epoch 2", "Epoch 3"]
+    at.selectbox(key="model_epoch").set_value(2).run()
+    assert lab.answering.asked[-1][0] == "2.keras"
+    at.switch_page("pages/blend.py").run()
+    assert at.selectbox(key="model_epoch").value == 2
+    at = lab.open(model="first@3")
+    assert at.selectbox(key="model").value == "first" and at.selectbox(key="model_epoch").value == 3
+
+
+def test_options_survive_a_change_of_page_and_come_by_link(lab):  # noqa: F811
+    at = lab.open(predict="1", model="lab-net", sample="frog")
+    assert at.toggle(key="predict").value and at.subheader[0].value == "What do you say?"
+    assert "sample" not in at.query_params  # the address doesn't tell
+    at.switch_page("pages/blend.py").run()
+    assert at.toggle(key="predict").value
+    at.toggle(key="predict").set_value(False).run()
+    at.switch_page("pages/classify.py").run()
+    assert not at.toggle(key="predict").value and "cat · 83 %" in [heading.value for heading in at.subheader]
