@@ -87,7 +87,7 @@ READY = {
     "classify": "h3",
     "blend": "output.recipe",
     "train": "[data-testid=stVegaLiteChart]",
-    "models": "table",
+    "models": "button.cell",
 }
 
 if __name__ == "__main__":

@@ -27,10 +27,6 @@ def show_errors(report: Report) -> None:
     cell = st.session_state.get(CELL) or (worst[:2] if worst else (0, 0))
     left, right = st.columns([1.15, 1], gap="large")
     with left:
-        st.caption(
-            "The confusion matrix: a row for each true class, a column for each predicted class. "
-            "Blue: correct. Orange: mistakes. **Click a cell to see its images.**"
-        )
 
         def picked() -> None:
             found = re.fullmatch(r"(\d)-(\d)", str(st.session_state["models_confusion"].picked))
@@ -48,6 +44,10 @@ def show_errors(report: Report) -> None:
             on_picked_change=picked,
         )
     with right, guarded():
+        st.caption(
+            "The confusion matrix: a row for each true class, a column for each predicted class. "
+            "Blue: correct. Orange: mistakes. **Click a cell to see its images.**"
+        )
         _cell(report, *cell)
     _classes(report)
 

@@ -8,9 +8,7 @@ from cifar_model.trust.report import Report
 
 
 def show_metric(label: str, value: str | None, below: str | None, explained: str) -> None:
-    st.metric(
-        label, value or "–", below if value else None, delta_color="off", delta_arrow="off", help=explained, border=True
-    )
+    st.metric(label, value or "–", below if value else None, delta_color="off", delta_arrow="off", help=explained)
 
 
 def show_missing(report: Report, what: str) -> None:
