@@ -294,7 +294,7 @@ def test_a_model_of_distilled_pictures_says_so(page):
     (folder / CARD_FILE).write_text(json.dumps(card))
     at = page.look()
     assert not at.exception
-    assert "learned from the distilled pictures that ship with this project" in words(at)
+    assert "trained on the distilled images that ship with this project" in words(at)
     assert "500 distilled" in words(page.look(show="card"))
 
 
@@ -392,7 +392,7 @@ def test_one_epoch_does_not_borrow_its_runs_scores(page):
     at = page.look()
     assert not at.exception and not at.error
     assert metrics(at)["Test accuracy"] == "–"
-    assert "It is measured for a run's best epoch alone: choose **first-net** above." in words(at)
+    assert "It is measured for a run's best epoch alone: choose “Best epoch” of **first-net** above." in words(at)
 
 
 def test_no_model_yet(lab):  # noqa: F811

@@ -16,13 +16,13 @@ def show_missing(report: Report, what: str) -> None:
     name = plain_text(report.name)
     if report.is_epoch:
         run = report.name.partition("@")[0]
-        how = f"It is measured for a run's best epoch alone: choose **{plain_text(run)}** above."
+        how = f"It is measured for a run's best epoch alone: choose “Best epoch” of **{plain_text(run)}** above."
     elif any("card.json" in problem for problem in report.problems) or not report.card:
         how = f"{name} has no card that can be read. A card is written when a training ends."
     elif report.is_distilled:
         how = (
-            f"{name} learned from the distilled pictures that ship with this project; what it does with real "
-            "photographs was not measured. Train with CIFAR-10 for that."
+            f"{name} was trained on the distilled images that ship with this project; its accuracy on photographs was "
+            "not measured. Train on CIFAR-10 for that."
         )
     else:
         how = f"{name} was trained before this was measured, or its training has not ended. With CIFAR-10 at hand: "
