@@ -12,6 +12,7 @@ from cifar_model.classes import CLASS_NAMES, IMAGE_SIZE
 from cifar_model.errors import LabError
 from cifar_model.pictures.encode import enlarge
 from cifar_model.storage import replacing
+from cifar_model.text import percent
 
 if TYPE_CHECKING:
     from cifar_model.answering.classifier import Classifier
@@ -61,7 +62,7 @@ class Explanations:
         sheet = Image.new("RGB", (2 * drawn.shape[1] + gap, drawn.shape[0]), PAPER)
         sheet.paste(enlarge(pixels, scale), (0, 0))
         sheet.paste(Image.fromarray(drawn), (drawn.shape[1] + gap, 0))
-        says = f"{CLASS_NAMES[best]}: {100 * probabilities[best]:.1f} %"
+        says = f"{CLASS_NAMES[best]}: {percent(probabilities[best])}"
         draw = ImageDraw.Draw(sheet)
         draw.text((scale, IMAGE_SIZE * scale + scale), says, INK, ImageFont.load_default(size=16))
         file = self._folder / self._name(Path(source).stem)

@@ -7,7 +7,7 @@ import pandas as pd
 from cifar_model.charts.style import NEUTRAL, TRAINING, VALIDATION, finish_chart
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.errors import SettingsError
-from cifar_model.text import percent
+from cifar_model.text import share
 
 
 def confusion_chart(matrix: np.ndarray, *, title: str | None = None) -> alt.LayerChart:
@@ -166,7 +166,7 @@ def scope_chart(edges: np.ndarray, test: np.ndarray, outside: np.ndarray, thresh
         alt.layer(bars, rule.encode(x=x)),
         description=(
             "Two histograms of the out-of-scope score, with its threshold. About "
-            f"{percent(caught)} of the pictures that show nothing lie below it."
+            f"{share(caught, 0)} of the pictures that show nothing lie below it."
         ),
         title=None,
         height=300,

@@ -7,6 +7,7 @@ import click
 
 from cifar_model.models.folder import find_model
 from cifar_model.networks.backend import import_keras
+from cifar_model.text import share
 from cifar_model.trust.assess import assess_again
 
 
@@ -36,11 +37,11 @@ def assess(name: str, data_dir: str | None, as_json: bool) -> None:
         click.echo(json.dumps(written, indent=2))
         return
     scores, calibration = written["scores"], written["calibration"]
-    click.echo(f"{name}: {100 * scores['test_accuracy']:.2f} % of the test images right")
+    click.echo(f"{name}: {share(scores['test_accuracy'], 2)} of the test images right")
     gap = calibration["expected_calibration_error"]
     click.echo(f"percentages off by {100 * gap:.2f} points on average")
     for level, found in written["sets"]["levels"].items():
         coverage, size = 100 * found["coverage"], found["mean_size"]
         click.echo(f"answer sets at {level} %: held {coverage:.2f} %, {size:.2f} classes on average")
-    click.echo(f"none of the ten: {100 * written['scope']['false_alarms']:.2f} % of the test images flagged by mistake")
+    click.echo(f"none of the ten: {share(written['scope']['false_alarms'], 2)} of the test images flagged by mistake")
     click.echo(f"Written to {path}. The card in words: python -m cifar_model card {name}")

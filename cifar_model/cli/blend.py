@@ -29,7 +29,7 @@ from cifar_model.pictures.fit import load_image
 from cifar_model.pictures.mix import MODES
 from cifar_model.pictures.winners import describe_sweep, winner_changes
 from cifar_model.storage import assets_dir
-from cifar_model.text import percent
+from cifar_model.text import percent, proportion
 from cifar_model.trust.answer_sets import describe_set
 
 
@@ -137,7 +137,7 @@ def blend(
         for i, (share, row) in enumerate(zip(ratios, sweep.tolist(), strict=True)):
             rows.writerow((share, *row, *([" ".join(_members(whole.sets[i]))] if level else [])))
     else:
-        shares = f"{100 * ratio:.4g} % {a_name} + {100 * (1 - ratio):.4g} % {b_name}"
+        shares = f"{proportion(ratio)} {a_name} + {proportion(1 - ratio)} {b_name}"
         click.echo(f"{shares}, mixed by {mode}: {classifier.name}")
         for i in np.argsort(-probabilities, kind="stable"):
             bar = "█" * round(30 * float(probabilities[i]))
@@ -181,7 +181,7 @@ def _print_ambiguous(classifier, model: str, by: str, as_json: bool) -> None:
         return
     click.echo(f"{classifier.name}. {SURPRISES[by]}")
     for row in rows:
-        recipe = f"{100 * row['ratio']:.0f} % {row['a']} + {100 - 100 * row['ratio']:.0f} % {row['b']}, {row['mode']}"
+        recipe = f"{proportion(row['ratio'])} {row['a']} + {proportion(1 - row['ratio'])} {row['b']}, {row['mode']}"
         members = f"  {len(row['set'])} answers possible" if "set" in row else ""
         click.echo(f"{recipe:<46}  {row['class']:<10} {percent(row['probability']):>7}{members}")
 

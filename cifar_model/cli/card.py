@@ -7,6 +7,7 @@ import click
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.models.card import load_card
 from cifar_model.models.folder import find_model
+from cifar_model.text import share
 from cifar_model.trust.report import read_report
 
 
@@ -28,7 +29,7 @@ def card(name: str, as_json: bool) -> None:
     if report.by_class is not None:
         _head("Each class", "Precision: how often that answer is right. Recall: how many such pictures it finds.")
         for class_name, precision, recall in zip(CLASS_NAMES, *report.by_class, strict=True):
-            click.echo(f"  {class_name:<12}precision {_percent(precision)}  recall {_percent(recall)}")
+            click.echo(f"  {class_name:<12}precision {share(precision):>7}  recall {share(recall):>7}")
     if report.calibration_error is not None:
         _head("Percentages", "Of the answers given with 80 %, about 80 % should be right.")
         before = report.calibration_error_before
@@ -37,16 +38,16 @@ def card(name: str, as_json: bool) -> None:
     if report.set_levels:
         _head("Answer sets", "Every class that can't be ruled out; the truth is among them as often as promised.")
         for level in report.set_levels:
-            held = "" if level.coverage is None else f"  held {100 * level.coverage:.1f} %"
+            held = "" if level.coverage is None else f"  held {share(level.coverage)}"
             size = "" if level.mean_size is None else f"  {level.mean_size:.2f} classes on average"
             click.echo(f"  promised {level.level} %{held}{size}")
     if report.scope is not None:
         _head("Out of scope", "A picture that scores too low looks like none of the ten classes.")
         if report.scope.false_alarms is not None:
-            click.echo(f"  Flagged by mistake: {100 * report.scope.false_alarms:.1f} % of the test pictures.")
+            click.echo(f"  Flagged by mistake: {share(report.scope.false_alarms)} of the test pictures.")
         for probe, found in report.scope.probes.items():
             if isinstance(found.get("flagged"), int | float):
-                click.echo(f"  Flagged of {probe}: {100 * found['flagged']:.1f} %.")
+                click.echo(f"  Flagged of {probe}: {share(found['flagged'])}.")
     if report.explanation:
         why = report.explanation
         _head("Reasons", "Hiding the marked fifth of a picture should cost the answer more than hiding a random fifth.")
@@ -59,7 +60,3 @@ def card(name: str, as_json: bool) -> None:
 
 def _head(title: str, line: str) -> None:
     click.echo(f"\n{title}: {line}")
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:5.1f} %" if value == value else "      –"

@@ -20,6 +20,7 @@ from cifar_model.distilling.make import distill as distill_to
 from cifar_model.distilling.score import score
 from cifar_model.distilling.settings import LIMITS, DistillSettings
 from cifar_model.errors import SettingsError
+from cifar_model.text import share
 
 SCORED = ("seed-cnn", "lab-net")
 RUNS = 3  # trainings of each network whose scores are averaged
@@ -79,11 +80,11 @@ def distill(out: Path, data_dir: str | None, checks: bool, as_json: bool, **opti
             ours, real = (
                 found[network]["real_test_accuracy_mean"] for found in (card["scores"], card["scores"]["random_real"])
             )
-            click.echo(f"  {network}: {100 * ours:.1f} % of the test images; {100 * real:.1f} % after random real ones")
+            click.echo(f"  {network}: {share(ours)} of the test images; {share(real)} after random real ones")
         for part, found in card["nearest"].items():
             click.echo(
                 f"  {part}: nearest photograph at {found['to_nearest']['median']:.3f} (median), which is at "
-                f"{found['nearest_to_its_nearest']['median']:.3f} from its own; {100 * found['farther']:.0f} % farther"
+                f"{found['nearest_to_its_nearest']['median']:.3f} from its own; {share(found['farther'], 0)} farther"
             )
 
 
@@ -100,7 +101,7 @@ def _check(train, validation, data, display) -> dict:
             for name, pictures in (("distilled", ours), ("random real", (np.asarray(images[rows]), labels[rows]))):
                 accuracy, seconds = score(pictures, test, seed=run, network=network)
                 scores[network][name].append((accuracy, seconds))
-                message = f"{network}, {name} pictures, run {run + 1}: {100 * accuracy:.2f} % after {seconds:.0f} s"
+                message = f"{network}, {name} pictures, run {run + 1}: {share(accuracy, 2)} after {seconds:.0f} s"
                 display("note", {"message": message})
     every = np.asarray(images)
     return {

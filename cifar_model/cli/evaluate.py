@@ -12,6 +12,7 @@ from cifar_model.cli.options import check_fitted, file_path, json_option, model_
 from cifar_model.cli.output import progress_bar
 from cifar_model.data.cache import load_cifar10
 from cifar_model.errors import SettingsError
+from cifar_model.text import share
 from cifar_model.trust.answer_sets import LEVELS, answer_sets, evaluate_sets
 from cifar_model.trust.calibration import calibrate, expected_calibration_error, reliability_bins
 from cifar_model.trust.metrics import accuracy_score, confusion_matrix, cross_entropy_loss, precision_recall
@@ -107,31 +108,31 @@ def evaluate(
         click.echo(json.dumps(result, indent=2))
         return
     click.echo(title)
-    click.echo(f"accuracy           {100 * result['accuracy']:.2f} %")
+    click.echo(f"accuracy           {share(result['accuracy'], 2)}")
     click.echo(f"loss               {result['loss']:.4f} nats")
-    click.echo(f"calibration error  {100 * result['calibration_error']:.2f} % (expected, 15 bins)")
+    click.echo(f"calibration error  {share(result['calibration_error'], 2)} (expected, 15 bins)")
     click.echo(f"\n{'CLASS':<12}{'PRECISION':>10}{'RECALL':>10}{'IMAGES':>8}")
     for name, row in result["classes"].items():
-        cells = ("–" if row[key] is None else f"{100 * row[key]:.1f} %" for key in ("precision", "recall"))
+        cells = ("–" if row[key] is None else share(row[key]) for key in ("precision", "recall"))
         click.echo(f"{name:<12}{''.join(f'{cell:>10}' for cell in cells)}{row['images']:>8,}")
     if calibration:
         click.echo(f"\n{'HOW SURE':<12}{'RIGHT':>10}{'GAP':>10}{'IMAGES':>8}")
         for confidence, right, count in result["reliability"]:
-            cells = f"{100 * confidence:.1f} %", f"{100 * right:.1f} %", f"{100 * (confidence - right):+.1f}"
+            cells = share(confidence), share(right), f"{100 * (confidence - right):+.1f}"
             click.echo(f"{cells[0]:<12}{cells[1]:>10}{cells[2]:>10}{count:>8,.0f}")
         for level, sets in result.get("sets", {}).items():
             click.echo(
-                f"answer sets at {level} %: hold the right class for {100 * sets['coverage']:.2f} %, "
+                f"answer sets at {level} %: hold the right class for {share(sets['coverage'], 2)}, "
                 f"{sets['mean_size']:.2f} classes on average, {sets['sizes'][0]:,} of them empty"
             )
     if with_scope:
-        click.echo(f"\nnone of the ten: {100 * result['false_alarms']:.2f} % flagged by mistake")
+        click.echo(f"\nnone of the ten: {share(result['false_alarms'], 2)} flagged by mistake")
     if mixes:
         found_mixes = result["mixes"]
         click.echo(f"\nblends of {found_mixes['pairs']:,} pairs of images of two classes, at 10 to 90 %:")
         click.echo(f"  mean distance of a probability from its share  {found_mixes['share_error']:.3f}")
         click.echo(f"  mean probability of both classes together      {found_mixes['parents_mass']:.3f}")
-        click.echo(f"  both classes the two most probable at 50 %     {100 * found_mixes['top_two']:.1f} %")
+        click.echo(f"  both classes the two most probable at 50 %     {share(found_mixes['top_two'])}")
     width = max(6, len(str(confusion.max())) + 2)
     click.echo("\nConfusion matrix: rows are the truth, columns the answer")
     click.echo(" " * 12 + "".join(f"{name[: width - 1]:>{width}}" for name in CLASS_NAMES))

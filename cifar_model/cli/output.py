@@ -16,7 +16,7 @@ import numpy as np
 
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.storage import replacing
-from cifar_model.text import percent
+from cifar_model.text import percent, printable
 from cifar_model.trust.answer_sets import describe_set
 
 
@@ -157,7 +157,7 @@ def _text(path: Path) -> str:
 
 def shown_path(path: Path) -> str:
     """A path on one line that can't control the terminal."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in _text(path))
+    return printable(_text(path))
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from cifar_model.runs import follow as runs_follow
 from cifar_model.runs.change import request
 from cifar_model.runs.read import RunInfo, ahead_of, list_runs, read_run
 from cifar_model.storage import runs_dir
+from cifar_model.text import share
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 _name = click.argument("name")
@@ -173,7 +174,7 @@ def _plain(run: RunInfo) -> dict[str, Any]:
 def _row(run: RunInfo) -> tuple[str, ...]:
     epochs = run.settings.get("epochs", "?")
     history = run.history
-    best = f"{history['val_accuracy'].max():.1%}" if len(history) else ""
+    best = share(history["val_accuracy"].max()) if len(history) else ""
     started = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.created))
     return run.name, run.state, f"{run.status.get('epoch', 0)}/{epochs}", best, started
 
@@ -181,15 +182,15 @@ def _row(run: RunInfo) -> tuple[str, ...]:
 def _progress_line(record: dict[str, Any]) -> str:
     return (
         f"epoch {record['epoch']}/{record['epochs']}  step {record['step']}/{record['steps']}  "
-        f"loss {record['loss']:.4f}  accuracy {record['accuracy']:.1%}  "
+        f"loss {record['loss']:.4f}  accuracy {share(record['accuracy'])}  "
         f"{record['images_per_second']:.0f} images/s  {record['seconds_left']:.0f} s left"
     )
 
 
 def _epoch_line(row: dict[str, Any]) -> str:
     return (
-        f"epoch {row['epoch']:.0f} done  loss {row['loss']:.4f}  accuracy {row['accuracy']:.1%}  "
-        f"validation loss {row['val_loss']:.4f}  validation accuracy {row['val_accuracy']:.1%}  "
+        f"epoch {row['epoch']:.0f} done  loss {row['loss']:.4f}  accuracy {share(row['accuracy'])}  "
+        f"validation loss {row['val_loss']:.4f}  validation accuracy {share(row['val_accuracy'])}  "
         f"learning rate {row['learning_rate']:.2g}  {row['images_per_second']:.0f} images/s  "
         f"{row['seconds']:.1f} s"
     )

@@ -16,6 +16,7 @@ from cifar_model.runs.names import check_name, new_name
 from cifar_model.runs.read import ahead_of, max_runs, read_run
 from cifar_model.runs.start import check_capacity
 from cifar_model.storage import read_json, runs_dir
+from cifar_model.text import share
 from cifar_model.training.settings import LIMITS, PRECISIONS, Settings
 from cifar_model.training.train import train as train_run
 
@@ -124,10 +125,10 @@ def _outcome(card: dict) -> str:
     """The score that a run ended with, in words."""
     scores = card["scores"]
     if "test_accuracy" in scores:
-        score = f"Test accuracy {100 * scores['test_accuracy']:.2f} %, loss {scores['test_loss']:.4f}"
+        score = f"Test accuracy {share(scores['test_accuracy'], 2)}, loss {scores['test_loss']:.4f}"
         return f"{score}, on {card['data']['test']:,} images."
     return (
-        f"Validation accuracy {100 * scores['validation_accuracy']:.2f} %, on synthetic pictures. Where CIFAR-10 is at "
+        f"Validation accuracy {share(scores['validation_accuracy'], 2)}, on synthetic pictures. Where CIFAR-10 is at "
         f"hand, score it on real ones: python -m cifar_model evaluate --model {card['name']}"
     )
 

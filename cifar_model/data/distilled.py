@@ -13,6 +13,7 @@ from cifar_model.classes import CLASS_NAMES, IMAGE_SIZE
 from cifar_model.data.sources import MINI, Source, Split
 from cifar_model.errors import DatasetError
 from cifar_model.storage import assets_dir, read_json
+from cifar_model.text import share
 
 TEST_SET = "10,000 real test pictures of CIFAR-10 (JPEG q75 copy)"  # that the shipped cards' scores are of
 
@@ -55,7 +56,7 @@ def describe_mini(network: str) -> str:
     expected = ""
     if score := mini_score(network):
         expected = (
-            f"After that, {network} gets {100 * score[0]:.0f} % of the {TEST_SET} right (mean of {score[1]} runs). "
+            f"After that, {network} gets {share(score[0], 0)} of the {TEST_SET} right (mean of {score[1]} runs). "
         )
     return (
         f"{mini_counts()[0]:,} synthetic pictures that ship with this project, distilled from CIFAR-10: optimised so "

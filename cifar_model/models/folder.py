@@ -9,6 +9,7 @@ from cifar_model.errors import ModelError
 from cifar_model.models.card import load_card
 from cifar_model.models.layout import EPOCHS_FOLDER, MODEL_FILE
 from cifar_model.storage import assets_dir, runs_dir
+from cifar_model.text import share
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def _info(path: Path, kind: str) -> ModelInfo:
     scores = card.get("scores")
     accuracy = scores.get("test_accuracy") if isinstance(scores, dict) else None
     told = isinstance(accuracy, int | float)  # a card may have been edited by hand
-    title = f"{path.name} ({100 * accuracy:.1f} % on test)" if told else path.name
+    title = f"{path.name} ({share(accuracy)} on test)" if told else path.name
     return ModelInfo(path.name, path, title, card, kind)
 
 

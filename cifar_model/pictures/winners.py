@@ -7,6 +7,7 @@ import numpy as np
 
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.pictures.mix import checked_ratio
+from cifar_model.text import percent, proportion
 
 
 class WinnerChange(NamedTuple):
@@ -52,7 +53,7 @@ def describe_changes(probabilities: np.ndarray) -> str:
         return f"{CLASS_NAMES[int(np.argmax(probabilities[0]))]} leads at every ratio."
     return (
         ", ".join(
-            f"{CLASS_NAMES[change.before]} → {CLASS_NAMES[change.after]} at {_percent(change.ratio)}"
+            f"{CLASS_NAMES[change.before]} → {CLASS_NAMES[change.after]} at {proportion(change.ratio)}"
             for change in changes
         )
         + "."
@@ -85,14 +86,10 @@ def describe_sweep(probabilities: np.ndarray, ratio: float, a_name: str, b_name:
         CLASS_NAMES.index(name) if name in CLASS_NAMES else int(unmixed.argmax())
         for name, unmixed in ((a_name, probabilities[-1]), (b_name, probabilities[0]))
     )
-    went_in = f"{_percent(ratio)} {a_name} + {_percent(1 - ratio)} {b_name} in"
+    went_in = f"{proportion(ratio)} {a_name} + {proportion(1 - ratio)} {b_name} in"
     if a == b:
-        gap = f"{went_in}, {_percent(beliefs[a])} {CLASS_NAMES[a]} out: both pictures mean the same class."
+        gap = f"{went_in}, {percent(beliefs[a])} {CLASS_NAMES[a]} out: both pictures mean the same class."
     else:
-        came_out = f"{_percent(beliefs[a])} {CLASS_NAMES[a]}, {_percent(beliefs[b])} {CLASS_NAMES[b]} out"
+        came_out = f"{percent(beliefs[a])} {CLASS_NAMES[a]}, {percent(beliefs[b])} {CLASS_NAMES[b]} out"
         gap = f"{went_in}; {came_out}: softmax is not a mixture estimate."
     return f"{describe_changes(probabilities)} {gap}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %" if 0 < share < 0.01 else f"{round(100 * share)} %"

@@ -20,6 +20,7 @@ from cifar_model.models.folder import find_model
 from cifar_model.models.layout import ANSWERS_FILE
 from cifar_model.networks.choices import NETWORKS, RECIPES
 from cifar_model.networks.size import layer_table
+from cifar_model.text import duration, share
 from cifar_model.trust.calibration import calibrate, reliability_bins
 from cifar_model.trust.metrics import accuracy_score, confusion_matrix
 
@@ -277,7 +278,7 @@ class Report:
                 text = f"It learned from {pictures:,} pictures" + (f" of {source}" if source else "")
             text += f", each seen {epochs} time{'' if epochs == 1 else 's'}"
             seconds = _number(card.get("seconds"), 0)
-            text += f", in {_duration(seconds)}" if seconds else ""
+            text += f", in {duration(seconds)}" if seconds else ""
             recipe = _text(card.get("recipe"))
             text += f", by the recipe “{recipe}”" if recipe in RECIPES else ""
             said.append(text + ".")
@@ -291,7 +292,7 @@ class Report:
             # Half up, so that 8.5 of 10 is told as 9.
             of_ten = math.floor(10 * self.accuracy + 0.5)
             said.append(
-                f"Of {self.test_pictures:,} test pictures that it had never seen, it names {100 * self.accuracy:.1f} % "
+                f"Of {self.test_pictures:,} test pictures that it had never seen, it names {share(self.accuracy)} "
                 f"rightly: about {of_ten} of 10. Guessing would get 1 of 10."
             )
         return said
@@ -365,9 +366,3 @@ def _array(value, shape: tuple[int | None, ...]) -> np.ndarray | None:
         return None
     fits = array.ndim == len(shape) and all(n in (None, m) for n, m in zip(shape, array.shape, strict=True))
     return array if fits and array.size and np.isfinite(array).all() else None
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

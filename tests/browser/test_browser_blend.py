@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifar_model.app.shared.page import percent
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.pictures.fit import load_image
 from cifar_model.pictures.mix import blend
 from cifar_model.storage import assets_dir
+from cifar_model.text import percent
 from tests.browser.looking import see
 
 SAMPLES = assets_dir() / "samples"

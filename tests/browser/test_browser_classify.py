@@ -9,11 +9,11 @@ import numpy as np
 import psutil
 import pytest
 
-from cifar_model.app.shared.page import percent
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.pictures.decode import decode_image
 from cifar_model.pictures.fit import fit_image
 from cifar_model.storage import assets_dir
+from cifar_model.text import percent
 from tests.browser.looking import see
 
 SAMPLES = assets_dir() / "samples"

@@ -9,11 +9,11 @@ import psutil
 import pytest
 
 from cifar_model.answering.classifier import Classifier
-from cifar_model.app.shared.page import percent
 from cifar_model.models.history import read_history
 from cifar_model.pictures.fit import load_image
 from cifar_model.runs.read import read_progress
 from cifar_model.storage import assets_dir
+from cifar_model.text import percent
 from tests.browser.looking import see
 
 PATIENCE = 400_000  # ms, for a machine that does other things too

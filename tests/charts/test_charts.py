@@ -179,7 +179,7 @@ def test_nan_probabilities_are_an_error_and_no_chart():
 
 @pytest.mark.parametrize(
     ("probability", "text"),
-    [(0, "0.0 %"), (0.0004, "< 0.1 %"), (0.034, "3.4 %"), (0.0996, "10 %"), (0.55, "55 %")]
+    [(0, "< 0.1 %"), (0.0004, "< 0.1 %"), (0.034, "3.4 %"), (0.0996, "10 %"), (0.55, "55 %")]
     + [(0.994, "99.4 %"), (0.99999, "99.9 %"), (1, "100 %")],
 )
 def test_percent(probability, text):

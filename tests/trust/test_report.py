@@ -58,7 +58,9 @@ def test_a_whole_model_is_told_whole(folder):
 def test_its_card_in_words(folder):
     said = " ".join(read_report(folder).sentences())
     assert "A seed-cnn with 123,210 weights" in said
-    assert "learned from 400 pictures of generated stripes, each seen 3 times, in 61 s, by the recipe “quick”" in said
+    assert (
+        "learned from 400 pictures of generated stripes, each seen 3 times, in 1 min 1 s, by the recipe “quick”" in said
+    )
     assert "Of 300 test pictures that it had never seen" in said
 
 

@@ -7,7 +7,7 @@ import streamlit as st
 from cifar_model.app.shared import resources
 from cifar_model.app.shared.blend_state import MODE_NAMES, Blend
 from cifar_model.app.shared.gallery import gallery
-from cifar_model.app.shared.page import guarded, percent, wait_for
+from cifar_model.app.shared.page import guarded, wait_for
 from cifar_model.app.shared.reading import Reading
 from cifar_model.app.shared.remembered import remember
 from cifar_model.app.shared.resources import Mixes
@@ -16,6 +16,7 @@ from cifar_model.errors import DatasetError
 from cifar_model.models.folder import ModelInfo
 from cifar_model.pictures.ambiguous import SURPRISES, mix_pictures, rank_mixes
 from cifar_model.pictures.encode import data_url, encode_png
+from cifar_model.text import percent, proportion
 
 SHOWN = 12
 SOURCES = {"samples": "Sample photographs", "test": "CIFAR-10 test images"}
@@ -83,7 +84,7 @@ def _gallery(blend: Blend, model: ModelInfo, source: str, by: str, mixes: Mixes,
 
     def tile(place: int, index: int) -> dict:
         mix, best = mixes.mixes[index], int(shown[index].argmax())
-        recipe = f"{round(100 * mix.ratio)} % {_class(mixes, mix.a)} + {round(100 - 100 * mix.ratio)} % "
+        recipe = f"{proportion(mix.ratio)} {_class(mixes, mix.a)} + {proportion(1 - mix.ratio)} "
         recipe += _class(mixes, mix.b)
         title = f"{CLASS_NAMES[best]} {percent(shown[index, best])}"
         if by == "many":

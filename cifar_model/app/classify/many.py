@@ -6,11 +6,11 @@ from cifar_model.app.classify.answers import Answers, Entry
 from cifar_model.app.classify.own import CHOSEN, own_pictures
 from cifar_model.app.shared import gallery
 from cifar_model.app.shared.guessing import game
-from cifar_model.app.shared.page import percent
 from cifar_model.app.shared.reading import Reading, outside, set_in_words
 from cifar_model.app.workers.prepare import Picture
 from cifar_model.classes import CLASS_COLORS, CLASS_NAMES
 from cifar_model.models.folder import ModelInfo
+from cifar_model.text import percent
 
 TILES_A_PAGE = 24
 SORTS = {"by name": None, "least sure first": 1, "surest first": -1}

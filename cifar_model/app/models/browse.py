@@ -5,17 +5,16 @@ import streamlit as st
 
 from cifar_model.app.models.inside import follow
 from cifar_model.app.models.link import OPENED
-from cifar_model.app.models.words import plain_text
 from cifar_model.app.shared import gallery as shared_gallery
 from cifar_model.app.shared import resources
 from cifar_model.app.shared.blend_state import use_in_blend
 from cifar_model.app.shared.lens import bars
-from cifar_model.app.shared.page import percent
 from cifar_model.app.workers.prepare import Picture
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.data.sources import THREE_WAYS
 from cifar_model.errors import DatasetError, ModelError
 from cifar_model.pictures.encode import data_url, encode_png
+from cifar_model.text import escape_markdown, percent
 from cifar_model.trust.report import Report
 
 TILE = "5.9rem"
@@ -68,10 +67,11 @@ def test_pictures(report: Report, *, quiet: bool = False) -> TestPictures | None
     except DatasetError as error:
         reason = str(error).removesuffix(THREE_WAYS).strip()
         if quiet:
-            st.caption(f"The images can't be shown: {plain_text(reason)}")
+            st.caption(f"The images can't be shown: {escape_markdown(reason)}")
         else:
             st.info(
-                f"The images of this cell can't be shown. {plain_text(reason)}", icon=":material/image_not_supported:"
+                f"The images of this cell can't be shown. {escape_markdown(reason)}",
+                icon=":material/image_not_supported:",
             )
             with st.expander("How to get CIFAR-10", icon=":material/download:"):
                 st.markdown("In a terminal, or with the button on the Train page; then open this page again.")
@@ -142,7 +142,7 @@ def _open_picture(number: int, pictures: TestPictures, reports: list[Report]) ->
         for report in reports:
             belief = report.probabilities[number]
             best = CLASS_NAMES[int(belief.argmax())]
-            st.markdown(f":small[{plain_text(report.name)}]  \n**{best} · {percent(float(belief.max()))}**")
+            st.markdown(f":small[{escape_markdown(report.name)}]  \n**{best} · {percent(float(belief.max()))}**")
             bars(belief, label=f"Probabilities by {report.name}", key=f"models_bars_{report.name}")
     with st.container(horizontal=True):
         ways = {"a": "as the first picture", "b": "as the second picture"}

@@ -11,8 +11,9 @@ from cifar_model.app.models.link import CELL, write_cell
 from cifar_model.app.models.summary import commonest_mistake
 from cifar_model.app.models.words import show_missing
 from cifar_model.app.shared.lens import CLASSES
-from cifar_model.app.shared.page import guarded, percent
+from cifar_model.app.shared.page import guarded
 from cifar_model.classes import CLASS_COLORS, CLASS_NAMES
+from cifar_model.text import percent, share
 from cifar_model.trust.report import Report
 
 _confusion = component("confusion")
@@ -56,9 +57,9 @@ def _cell(report: Report, truth: int, answer: int) -> None:
     count, total = int(report.confusion[truth, answer]), int(report.confusion[truth].sum())
     name, said = CLASS_NAMES[truth], CLASS_NAMES[answer]
     what = f"{name} recognised" if truth == answer else f"{name} taken for {said}"
-    share = f" ({percent(count / total)})" if total and count else ""
+    part = f" ({share(count / total)})" if total and count else ""
     st.subheader(what, anchor=False)
-    st.caption(f"{count:,} of {total:,} test images of this class{share}, the most confident answers first.")
+    st.caption(f"{count:,} of {total:,} test images of this class{part}, the most confident answers first.")
     if not count:
         return None
     if report.answers is None:
@@ -88,8 +89,8 @@ def _classes(report: Report) -> None:
         if np.isfinite(recall).any():
             best, worst = int(np.nanargmax(recall)), int(np.nanargmin(recall))
             st.markdown(
-                f"Highest recall: **{CLASS_NAMES[best]}** ({100 * recall[best]:.0f} %). Lowest: "
-                f"**{CLASS_NAMES[worst]}** ({100 * recall[worst]:.0f} %)."
+                f"Highest recall: **{CLASS_NAMES[best]}** ({share(recall[best], 0)}). Lowest: "
+                f"**{CLASS_NAMES[worst]}** ({share(recall[worst], 0)})."
             )
         st.caption("**Recall**: of all images of a class, the share that it recognises.")
         st.caption("**Precision**: of all images that it assigns to a class, the share that belong there.")

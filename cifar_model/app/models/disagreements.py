@@ -4,8 +4,9 @@ import numpy as np
 import streamlit as st
 
 from cifar_model.app.models.browse import test_gallery, test_pictures
-from cifar_model.app.models.words import plain_text, show_missing
+from cifar_model.app.models.words import show_missing
 from cifar_model.classes import CLASS_COLORS, CLASS_NAMES
+from cifar_model.text import escape_markdown
 from cifar_model.trust.compare import Comparison, compare, in_order_of
 from cifar_model.trust.report import Report
 
@@ -16,7 +17,7 @@ def show_disagreements(first: Report, second: Report) -> None:
     if found is None:
         for report in (first, second):
             if report.answers is None:
-                return show_missing(report, f"What {plain_text(report.name)} answered to each test image")
+                return show_missing(report, f"What {escape_markdown(report.name)} answered to each test image")
         st.info("The two were scored on different test images.", icon=":material/info:")
         return None
     second = in_order_of(first, second)
@@ -42,7 +43,7 @@ def show_disagreements(first: Report, second: Report) -> None:
         a, b = (CLASS_NAMES[report.predicted[number]] for report in (first, second))
         return f"{a} / {b}", f"is: {CLASS_NAMES[first.answers.labels[number]]}", CLASS_COLORS[a]
 
-    st.caption(f"Below each image: the answer of {plain_text(first.name)} / of {plain_text(second.name)}.")
+    st.caption(f"Below each image: the answer of {escape_markdown(first.name)} / of {escape_markdown(second.name)}.")
     test_gallery(
         numbers, pictures, tell, key=f"models_disagree_{choice}", label="Images on which they disagree",
         reports=[first, second],

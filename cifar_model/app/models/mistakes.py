@@ -5,8 +5,8 @@ import streamlit as st
 
 from cifar_model.app.models.browse import test_gallery, test_pictures
 from cifar_model.app.models.words import show_missing
-from cifar_model.app.shared.page import percent
 from cifar_model.classes import CLASS_COLORS, CLASS_NAMES
+from cifar_model.text import percent
 from cifar_model.trust.report import Report
 
 

@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from cifar_model.app.models.words import get_command, plain_text, show_missing
+from cifar_model.app.models.words import get_command, show_missing
 from cifar_model.app.shared import resources
+from cifar_model.text import escape_markdown, share
 from cifar_model.trust.report import Report
 
 
@@ -26,12 +27,12 @@ def show_scope(report: Report) -> None:
     with right:
         if scope.false_alarms is not None:
             st.metric(
-                "False alarms", f"{100 * scope.false_alarms:.1f} %", "of test images are flagged",
+                "False alarms", share(scope.false_alarms), "of test images are flagged",
                 delta_color="off", delta_arrow="off", border=True, width=320,
                 help="The line is set so that about 5 % of held-out images of the ten classes fall below it.",
             )  # fmt: skip
-        how = [f"The score: {plain_text(scope.method)}."] if scope.method else []
-        how += [f"Fitted on {plain_text(scope.fitted_on)}."] if scope.fitted_on else []
+        how = [f"The score: {escape_markdown(scope.method)}."] if scope.method else []
+        how += [f"Fitted on {escape_markdown(scope.fitted_on)}."] if scope.fitted_on else []
         st.markdown(" ".join(how))
         rows = {name: probe for name, probe in scope.probes.items() if probe}
         if rows:

@@ -14,11 +14,11 @@ from cifar_model.app.models.mistakes import show_mistakes
 from cifar_model.app.models.scope import show_scope
 from cifar_model.app.models.summary import show_sentences, show_summary
 from cifar_model.app.models.trust import show_reliability, show_sets
-from cifar_model.app.models.words import plain_text
 from cifar_model.app.shared import resources
 from cifar_model.app.shared.page import guarded
 from cifar_model.app.shared.remembered import forget, kept_widget, remembered
 from cifar_model.models.folder import ModelInfo
+from cifar_model.text import escape_markdown
 from cifar_model.trust.report import Report
 
 # Of each question, as a link names it: how its button is called, the question itself, and who answers it.
@@ -67,5 +67,5 @@ def _answer(question: str, reports: list[Report]) -> None:
         show_card(reports)
     else:
         if len(reports) == 2:
-            st.caption(f"About **{plain_text(reports[0].name)}**, the first of the two.")
+            st.caption(f"About **{escape_markdown(reports[0].name)}**, the first of the two.")
         QUESTIONS[question][2](reports[0])

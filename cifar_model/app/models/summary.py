@@ -3,8 +3,9 @@
 import numpy as np
 import streamlit as st
 
-from cifar_model.app.models.words import plain_text, show_metric, show_missing
+from cifar_model.app.models.words import show_metric, show_missing
 from cifar_model.classes import CLASS_NAMES
+from cifar_model.text import escape_markdown, share
 from cifar_model.trust.report import Report
 
 
@@ -15,7 +16,7 @@ def show_summary(report: Report, *, alone: bool) -> None:
     with st.grid(4 if alone else 2, min_column_width=140):
         margin = f"± {100 * report.margin:.1f} points" if report.margin else None
         show_metric(
-            "Test accuracy", report.accuracy and f"{100 * report.accuracy:.1f} %", margin,
+            "Test accuracy", report.accuracy and share(report.accuracy), margin,
             "The share of test images that it classifies correctly; it never trained on them. On another test set of "
             "this size the figure would lie within ± this (95 % confidence). Guessing would get 10 %.",
         )  # fmt: skip
@@ -26,15 +27,15 @@ def show_summary(report: Report, *, alone: bool) -> None:
         )  # fmt: skip
         when = _when_it_says_80(report)
         show_metric(
-            f"Accuracy at {100 * when[0]:.0f} % confidence" if when else "Accuracy at 80 % confidence",
-            when and f"{100 * when[1]:.0f} %",
+            f"Accuracy at {share(when[0], 0)} confidence" if when else "Accuracy at 80 % confidence",
+            when and share(when[1], 0),
             "equal is best",
             "Of the answers that it gives with about this percentage, so many are correct.",
         )
         validation = report.score("validation_accuracy")
         put_aside = "of synthetic images" if report.is_distilled else "of held-out images"
         show_metric(
-            "Validation accuracy", validation and f"{100 * validation:.1f} %", put_aside,
+            "Validation accuracy", validation and share(validation), put_aside,
             "Accuracy on images held out from training, by which the best epoch was chosen.",
         )  # fmt: skip
     if report.is_epoch:
@@ -45,7 +46,7 @@ def show_summary(report: Report, *, alone: bool) -> None:
 
 def show_sentences(report: Report) -> None:
     """The card in plain words."""
-    st.markdown(plain_text(" ".join(report.sentences())))
+    st.markdown(escape_markdown(" ".join(report.sentences())))
 
 
 def commonest_mistake(report: Report) -> tuple[tuple[int, int, int, int] | None, str | None]:

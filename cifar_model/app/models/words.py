@@ -1,9 +1,8 @@
 """What several sections of Models say alike."""
 
-import re
-
 import streamlit as st
 
+from cifar_model.text import escape_markdown
 from cifar_model.trust.report import Report
 
 
@@ -13,10 +12,10 @@ def show_metric(label: str, value: str | None, below: str | None, explained: str
 
 def show_missing(report: Report, what: str) -> None:
     """Say that something isn't known of this model, and how to get it."""
-    name = plain_text(report.name)
+    name = escape_markdown(report.name)
     if report.is_epoch:
         run = report.name.partition("@")[0]
-        how = f"It is measured for a run's best epoch alone: choose “Best epoch” of **{plain_text(run)}** above."
+        how = f"It is measured for a run's best epoch alone: choose “Best epoch” of **{escape_markdown(run)}** above."
     elif any("card.json" in problem for problem in report.problems) or not report.card:
         how = f"{name} has no card that can be read. A card is written when a training ends."
     elif report.is_distilled:
@@ -34,8 +33,3 @@ def get_command(card: dict, *keys: str):
     for key in keys:
         card = card.get(key) if isinstance(card, dict) else None
     return card
-
-
-def plain_text(text: str) -> str:
-    """Text as Markdown shows it: letter by letter."""
-    return re.sub(r"([\\`*_{}\[\]#!|~$:<>&])", r"\\\1", text)

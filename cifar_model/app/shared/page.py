@@ -46,15 +46,6 @@ def wait_for(worker: Worker, place) -> None:
         place.empty()
 
 
-def percent(probability: float) -> str:
-    """A probability for a person, as `text.percent`, which would bring Altair into this process."""
-    if probability < 0.001:
-        return "< 0.1 %"
-    if probability < 0.0995 or 0.99 <= probability < 1:
-        return f"{min(100 * probability, 99.9):.1f} %"
-    return f"{100 * probability:.0f} %"
-
-
 def header(title: str, question: str = "") -> DeltaGenerator:
     """A page's title with its question, in one line; returns the place beside it, for the choice of models."""
     enter(title)

@@ -6,10 +6,10 @@ import numpy as np
 import streamlit as st
 
 from cifar_model.app.shared.lens import SOFTMAX, bars
-from cifar_model.app.shared.page import percent
 from cifar_model.app.workers.beliefs import Beliefs
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.models.folder import ModelInfo
+from cifar_model.text import percent
 from cifar_model.trust.answer_sets import describe_set
 
 

@@ -5,11 +5,12 @@ import streamlit as st
 
 from cifar_model.app.shared import resources
 from cifar_model.app.shared.background import Task
-from cifar_model.app.shared.page import guarded, percent
+from cifar_model.app.shared.page import guarded
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.errors import DatasetError
 from cifar_model.models.folder import ModelInfo
 from cifar_model.pictures.encode import encode_png
+from cifar_model.text import percent, share
 
 SIDE = 224  # pixels of a picture on the screen, a multiple of 32
 NEIGHBOURS = 8
@@ -110,7 +111,7 @@ def _nearest(pixels: np.ndarray, model: ModelInfo) -> None:
         st.error(task.error, icon=":material/error:")
         return None
     pictures, labels, alike = resources.nearest(model.path, pixels, NEIGHBOURS)
-    captions = [f"{CLASS_NAMES[label]}, {100 * share:.0f} %" for label, share in zip(labels, alike, strict=True)]
+    captions = [f"{CLASS_NAMES[label]}, {share(part, 0)}" for label, part in zip(labels, alike, strict=True)]
     st.image([encode_png(picture, scale=3) for picture in pictures], caption=captions, width=96)
     st.caption("Per cent: cosine similarity of the network's features. An image that it trained on finds itself.")
     return None

@@ -7,11 +7,11 @@ from functools import lru_cache
 import numpy as np
 import streamlit as st
 
-from cifar_model.app.shared.page import percent
 from cifar_model.classes import CLASS_NAMES, IMAGE_SIZE
 from cifar_model.data.sources import MINI
 from cifar_model.pictures.encode import encode_png
 from cifar_model.runs.read import RunInfo, read_guesses
+from cifar_model.text import percent
 
 _BLANK = encode_png(np.full((IMAGE_SIZE, IMAGE_SIZE, 3), 128, np.uint8))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import streamlit as st
 
 from cifar_model.app.shared.page import guarded
@@ -35,10 +34,10 @@ def show_live(name: str, state: str, had_model: bool) -> None:
             counted = f"{right[0]} of {right[1]}" if right else "–"
             _number("Sample photographs", counted, "photographs", "the figure that counts")
         loss = f"loss {now['loss']:.3f}" if now else "loss –"
-        _number("Training", _percent(now.get("accuracy")), "training", loss)
+        _number("Training", share(now.get("accuracy")), "training", loss)
         loss = f"loss {last['val_loss']:.3f}" if len(last) else "loss –"
         explained = "mini_validation" if mini else "validation"
-        _number("Validation, synthetic" if mini else "Validation", _percent(last.get("val_accuracy")), explained, loss)
+        _number("Validation, synthetic" if mini else "Validation", share(last.get("val_accuracy")), explained, loss)
         speed, rate = now.get("images_per_second"), now.get("learning_rate")
         _number("Images per second", f"{speed:,.0f}" if speed else "–", "speed", run.settings.get("network", "–"))
         _number("Learning rate", f"{rate:.3g}" if rate else "–", "learning_rate", run.settings.get("optimizer", "–"))
@@ -60,10 +59,6 @@ def show_live(name: str, state: str, had_model: bool) -> None:
 
 def _number(label: str, value: str, explained: str, below: str) -> None:
     st.metric(label, value, below, delta_color="off", delta_arrow="off", help=EXPLAIN[explained], border=True)
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None or pd.isna(value) else f"{100 * value:.1f} %"
 
 
 def _position(run: RunInfo) -> tuple[float, str]:

@@ -11,6 +11,7 @@ from cifar_model.app.train.words import LIVE_SECONDS, STATES, fenced
 from cifar_model.data.distilled import TEST_SET, mini_score
 from cifar_model.data.sources import MINI
 from cifar_model.runs.read import RunInfo
+from cifar_model.text import share
 
 
 def run_panel(run: RunInfo) -> None:
@@ -35,5 +36,5 @@ def _of_mini(network: str) -> str:
     line = ":material/science: Trains on **distilled images**; its validation images are synthetic too."
     line += " Its percentages are not calibrated: that takes real photographs."
     if score := mini_score(network):
-        line += f" Trained so, {network} classifies {100 * score[0]:.0f} % of the {TEST_SET} correctly."
+        line += f" Trained so, {network} classifies {share(score[0], 0)} of the {TEST_SET} correctly."
     return line

@@ -1,5 +1,5 @@
 const percent = (p) => {
-  // As cifar_model.text.percent: a softmax is never quite 0 %.
+  // As cifar_model.text.percent: a softmax is never quite 0.
   if (p < 0.001) return "< 0.1 %";
   if (p < 0.0995 || (p >= 0.99 && p < 1)) return `${Math.min(100 * p, 99.9).toFixed(1)} %`;
   return `${(100 * p).toFixed(0)} %`;
