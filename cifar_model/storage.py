@@ -36,6 +36,13 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
             temporary.unlink()
 
 
+def check_folder(path: str | os.PathLike) -> None:
+    """LabError, before the work rather than after it, where the folder that a file is to be written into is missing."""
+    folder = Path(path).absolute().parent
+    if not folder.is_dir():
+        raise LabError(f"Can't write {path}: there is no folder {folder}. Make it, or name another.")
+
+
 def cache_folder() -> Path:
     """Where what can be made again is kept: the user's cache directory, or `temporary_folder`."""
     return _usable(platformdirs.user_cache_path("cifar-lab"))

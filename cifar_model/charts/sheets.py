@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from cifar_model.charts.lettering import Lettering
 from cifar_model.classes import IMAGE_SIZE
 from cifar_model.errors import SettingsError
-from cifar_model.storage import replacing
+from cifar_model.storage import check_folder, replacing
 
 
 def contact_sheet(
@@ -34,9 +35,9 @@ def contact_sheet(
         raise SettingsError(f"Scale and columns are at least 1. Received: scale={scale}, columns={columns}.")
     columns = min(columns or min(12, max(5, math.ceil(math.sqrt(len(images))))), len(images))
     rows = math.ceil(len(images) / columns)
-    font = ImageFont.load_default(size=max(9, 3 * scale))
+    font = Lettering(max(9, 3 * scale))
     lines = [caption.split("\n") for caption in captions]
-    line_height = sum(font.getmetrics()) + 2
+    line_height = font.height + 2
     gap, tile = 2 * scale, IMAGE_SIZE * scale
     cell_height = tile + max(map(len, lines)) * line_height + gap
     sheet = Image.new("RGB", (gap + columns * (tile + gap), gap + rows * cell_height + gap), "white")
@@ -48,26 +49,19 @@ def contact_sheet(
         # A frame, since a white picture would have no edge.
         draw.rectangle((left - 1, top - 1, left + tile, top + tile), outline="#DDDDDD")
         for number, text in enumerate(texts):
-            draw.text((left, top + tile + 2 + number * line_height), _fit(text, font, tile), "#222222", font)
+            font.draw(draw, (left, top + tile + 2 + number * line_height), text, tile)
     return sheet
 
 
 def save_sheet(sheet: Image.Image, path: str | os.PathLike) -> None:
-    """Save a contact sheet; the suffix says as what (.png, .jpg, .webp). Raises SettingsError, LabError."""
+    """Save a contact sheet; the suffix says as what (.png, .jpg, .webp). Raises what `check_sheet_path` does."""
     check_sheet_path(path)
     with replacing(path) as temporary:
-        sheet.save(temporary)
+        sheet.save(temporary, **({"lossless": True} if temporary.suffix.lower() == ".webp" else {}))
 
 
 def check_sheet_path(path: str | os.PathLike) -> None:
-    """Raise SettingsError unless `path` ends in .png, .jpg, .jpeg or .webp."""
+    """Raise SettingsError unless `path` ends in .png, .jpg, .jpeg or .webp, LabError unless its folder is there."""
     if Path(path).suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
         raise SettingsError(f"A picture is saved as .png, .jpg or .webp. Received: {path}.")
-
-
-def _fit(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1]
-    return text + "…"
+    check_folder(path)

@@ -24,10 +24,13 @@ from cifar_model.cli.options import (
 )
 from cifar_model.cli.output import Extras, answer_writer, progress_bar, shown_path
 from cifar_model.errors import SettingsError
-from cifar_model.pictures.folders import IMAGE_SUFFIXES, find_images
+from cifar_model.pictures.admit import ALLOWED
+from cifar_model.pictures.folders import IMAGE_SUFFIXES, distinct_names, find_images
+from cifar_model.storage import check_folder
 from cifar_model.text import percent
 
 SHEET_LIMIT = 1_000  # pictures on one sheet: some 25 megapixels
+NAMED = 10  # of the files that are left out
 
 
 @click.command()
@@ -79,11 +82,18 @@ def classify(
     if sheet:
         check_sheet_path(sheet)
 
+    if csv_file not in (None, "-"):
+        check_folder(csv_file)
+
     failures: list[tuple[Path, str]] = []
-    found = find_images(paths, on_error=lambda path, error: failures.append((path, str(error))))
+    left_out: list[Path] = []
+    found = find_images(
+        paths, on_error=lambda path, error: failures.append((path, str(error))), on_left_out=left_out.append
+    )
     if not found and not failures:
         places = ", ".join(shown_path(path) for path in paths)
-        raise SettingsError(f"No pictures in {places}. Looked for: {', '.join(IMAGE_SUFFIXES)}.")
+        raise SettingsError(f"No pictures in {places}. Looked for: {ALLOWED}. {_left_out(left_out)}".rstrip())
+    names = dict(zip(found, distinct_names(found), strict=True))
     classifier = Classifier(model, calibrated=not raw)
     check_fitted(classifier, sets=level is not None, scope=with_scope)
     explanations = None
@@ -111,15 +121,26 @@ def classify(
             if sheet and answered <= SHEET_LIMIT:
                 best = int(answer.probabilities.argmax())
                 drawn.append(answer.pixels)
-                captions.append(f"{answer.path.name}\n{CLASS_NAMES[best]} {percent(answer.probabilities[best])}")
-        writer.finish(failures)
+                captions.append(f"{names[answer.path]}\n{CLASS_NAMES[best]} {percent(answer.probabilities[best])}")
+        writer.finish(failures, left_out)
 
     if sheet and drawn:
         save_sheet(contact_sheet(np.stack(drawn), captions), sheet)
         if answered > SHEET_LIMIT:
             click.echo(f"{shown_path(sheet)} shows the first {SHEET_LIMIT:,} pictures.", err=True)
+    if left_out:
+        click.echo(_left_out(left_out), err=True)
     if failures:
         click.echo(f"Answered: {answered:,}. Could not be read: {len(failures):,}", err=True)
         for _, reason in failures:
             click.echo(f"  {reason}", err=True)
         raise click.exceptions.Exit(1)
+
+
+def _left_out(paths: list[Path]) -> str:
+    """What lay in the folders and is no picture, counted and named; "" for nothing."""
+    if not paths:
+        return ""
+    named = ", ".join(shown_path(Path(name)) for name in distinct_names(paths)[:NAMED])
+    more = f" and {len(paths) - NAMED:,} more" if len(paths) > NAMED else ""
+    return f"Left out, being no pictures: {len(paths):,} ({named}{more})."

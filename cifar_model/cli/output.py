@@ -44,19 +44,22 @@ class Extras:
         said = [describe_set(answer.members, self.level)] if self.level else []
         if self.scope and not answer.in_scope:
             said.append("looks like none of the ten")
-        return "; ".join(said)
+        return "; ".join([*said, *answer.notes])
 
 
 @contextmanager
 def answer_writer(model: str, paths: list[Path], top: int, as_json: bool, csv_file: str | None, extras: "Extras"):
-    """Where answers go, one at a time: JSON or a table to stdout, CSV to a file or to stdout."""
+    """Where answers go, one at a time: JSON or a table to stdout, CSV to a file or to stdout.
+
+    A CSV file begins with a byte order mark: without one, spreadsheets take UTF-8 for something else.
+    """
     with ExitStack() as stack:
         writers = []
         if csv_file == "-":
             writers.append(_CsvWriter(sys.stdout, extras))
         elif csv_file:
             temporary = stack.enter_context(replacing(csv_file))
-            file = stack.enter_context(open(temporary, "w", encoding="utf-8", newline=""))
+            file = stack.enter_context(open(temporary, "w", encoding="utf-8-sig", newline=""))
             writers.append(_CsvWriter(file, extras))
         if as_json:
             writers.append(_JsonWriter(model, extras))
@@ -73,9 +76,9 @@ class _Writers:
         for writer in self._writers:
             writer.add(answer)
 
-    def finish(self, failures) -> None:
+    def finish(self, failures, left_out=()) -> None:
         for writer in self._writers:
-            writer.finish(failures)
+            writer.finish(failures, left_out)
 
 
 class _CsvWriter:
@@ -90,7 +93,7 @@ class _CsvWriter:
         extras = [" ".join(v) if isinstance(v, list) else v for v in self._extras.columns(answer).values()]
         self._rows.writerow((_text(answer.path), CLASS_NAMES[best], p[best], *p, *extras))
 
-    def finish(self, failures) -> None:
+    def finish(self, failures, left_out=()) -> None:
         pass
 
 
@@ -111,14 +114,16 @@ class _JsonWriter:
                 "probability": float(answer.probabilities[best]),
                 "probabilities": by_class(answer.probabilities),
                 **self._extras.columns(answer),
+                **({"notes": list(answer.notes)} if answer.notes else {}),
             }
         )
         click.echo(self._separator + text, nl=False)
         self._separator = ",\n"
 
-    def finish(self, failures) -> None:
+    def finish(self, failures, left_out=()) -> None:
         errors = [{"file": str(path), "error": reason} for path, reason in failures]
-        click.echo(f'\n],\n"errors": {json.dumps(errors)}}}')
+        names = f',\n"left_out": {json.dumps([str(path) for path in left_out])}' if left_out else ""
+        click.echo(f'\n],\n"errors": {json.dumps(errors)}{names}}}')
 
 
 class _TableWriter:
@@ -146,7 +151,7 @@ class _TableWriter:
             line = f"{line:<{self._width + 25 + 20 * (self._top - 1)}}  {words}"
         click.echo(line.rstrip())
 
-    def finish(self, failures) -> None:
+    def finish(self, failures, left_out=()) -> None:
         pass
 
 

@@ -5,6 +5,7 @@ import stat
 import struct
 from typing import BinaryIO
 
+from pi_heif import HeifImageFile
 from PIL import (
     AvifImagePlugin,
     BmpImagePlugin,
@@ -23,7 +24,7 @@ MAX_BYTES = 20_000_000
 MAX_PIXELS = 50_000_000
 MAX_ASPECT = 100  # longer side : shorter side; beyond it the square would show next to nothing of the picture
 
-ALLOWED = "PNG, JPEG, WebP, GIF, TIFF, BMP or AVIF, at most 20 MB and 50 megapixels"
+ALLOWED = "PNG, JPEG, HEIC, WebP, GIF, TIFF, BMP or AVIF, at most 20 MB and 50 megapixels"
 
 # Only these plugins ever see the bytes, called directly: Image.open() would bring in Pillow's global limits
 # and its exotic formats (EPS runs Ghostscript).
@@ -35,6 +36,7 @@ PLUGINS = {
     "TIFF": TiffImagePlugin.TiffImageFile,
     "BMP": BmpImagePlugin.BmpImageFile,
     "AVIF": AvifImagePlugin.AvifImageFile,
+    "HEIC": HeifImageFile,  # decodes alone: the encoders that pillow-heif brings aren't needed
 }
 
 # A decoded picture is reduced to 512 to 1,023 pixels on its shorter side, at least 16 times what the network
@@ -100,13 +102,17 @@ def read_bytes(source: bytes | str | os.PathLike | BinaryIO, name: str | None) -
         arrived = f"{size / 1e6:,.1f} MB" if size > MAX_BYTES + 100_000 else "more than 20 MB"
         raise ImageError(f"{name}: the file is too large ({arrived}). Allowed: {ALLOWED}. Save it smaller.")
     if size == 0:
-        raise ImageError(f"{name}: the file is empty (0 bytes). Allowed: {ALLOWED}. Fetch or save it anew.")
+        raise ImageError(f"{name}: this is an empty file (0 bytes). Allowed: {ALLOWED}. Fetch or save it anew.")
     return data, name
 
 
-def sniff(data: bytes, name: str) -> str:
-    """The format by the first bytes, a key of _PLUGINS; the name's suffix doesn't matter."""
-    brand = data[8:12] if data[4:8] == b"ftyp" else b""
+HEAD_BYTES = 64  # as many as `kind_of` wants to see
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
+_ANY_BRANDS = {b"mif1", b"mif2", b"msf1", b"miaf"}  # HEIF with whatever codec
+
+
+def kind_of(data: bytes) -> str | None:
+    """The format by the first HEAD_BYTES bytes, a key of PLUGINS; None for all else. The name doesn't matter."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
     if data.startswith(b"\xff\xd8\xff"):
@@ -119,9 +125,21 @@ def sniff(data: bytes, name: str) -> str:
         return "TIFF"
     if data.startswith(b"BM"):
         return "BMP"
-    if brand in (b"avif", b"avis") or (brand in (b"mif1", b"msf1") and b"avif" in data[16:64]):
-        return "AVIF"
-    looks = "HEIC" if brand in (b"heic", b"heix", b"hevc", b"mif1", b"msf1") else ""
+    if data[4:8] == b"ftyp":  # ISO base media: a box of brands (ISO/IEC 14496-12, section 4.3; 23008-12, annex B)
+        end = min(max(int.from_bytes(data[:4]), 16), HEAD_BYTES)
+        major, *others = [data[i : i + 4] for i in (8, *range(16, end, 4))]
+        if major in (b"avif", b"avis") or (major in _ANY_BRANDS and not {b"avif", b"avis"}.isdisjoint(others)):
+            return "AVIF"
+        if major in _HEIC_BRANDS | _ANY_BRANDS:
+            return "HEIC"
+    return None
+
+
+def sniff(data: bytes, name: str) -> str:
+    """As `kind_of`; ImageError that says what arrived where it is no picture."""
+    if kind := kind_of(data[:HEAD_BYTES]):
+        return kind
+    looks = "a video or sound" if data[4:8] == b"ftyp" else ""
     looks = looks or next((v for k, v in _FOREIGN.items() if data.startswith(k)), "no picture known here")
     raise ImageError(
         f"{name}: this is {looks} ({megabytes(len(data))}). Allowed: {ALLOWED}. Save it as PNG or JPEG and try again."
@@ -207,6 +225,9 @@ def _memory(image: Image.Image, kind: str, data: bytes) -> int:
         deep = any(len(box) > 2 and box[2] & 0x40 for box in data[:100_000].split(b"av1C")[1:])
         planes = channels * (2 if deep else 1)
         return width * height * (planes + 2 * channels + 2)  # planes, pixels, a copy, spare
+    if kind == "HEIC":
+        deep = image.info.get("bit_depth", 8) > 8
+        return width * height * (15 if deep else 9)  # planes, twice where the decoder hands them on, and pixels
     if kind == "TIFF":
         tags = image.tag_v2
         rows = min(height, tags.get(323) or tags.get(278) or height)  # of a tile, of a strip

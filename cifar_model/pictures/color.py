@@ -9,21 +9,52 @@ from PIL import Image, ImageCms, TiffImagePlugin
 
 from cifar_model.pictures.admit import KEPT_PIXELS, KEPT_SIDE
 
+FLAT = 8  # grey levels between the darkest and the brightest pixel of what counts as one flat colour
+_UNSEEN = 8  # grey levels: spread of a picture that can hardly be told from its ground
 
-def reduce(image: Image.Image) -> Image.Image:
-    """Flatten a decoded picture and take the mean of blocks, as _KEPT_SIDE and _KEPT_PIXELS say.
+
+def reduce(image: Image.Image) -> tuple[Image.Image, list[str]]:
+    """Flatten a decoded picture and take the mean of blocks, as KEPT_SIDE and KEPT_PIXELS say.
 
     Works in bands of about a megapixel, so that the only picture ever held whole is the one that arrived.
-    Returns mode L, RGB, CMYK or LAB.
+    Returns mode L, RGB, CMYK or LAB, and what a person should know of it: values that were stretched, another ground
+    than white.
     """
+    low, high, note = _value_range(image)
+    notes = [note] if note else []
+    over_white = _reduced(image, low, high, 255)
+    if not image.has_transparency_data or image.mode.startswith("I") or _spread(over_white) >= _UNSEEN:
+        return over_white, notes
+    over_black = _reduced(image, low, high, 0)
+    if _spread(over_black) < max(_UNSEEN, 3 * _spread(over_white)):
+        return over_white, notes
+    return over_black, [*notes, "Over white it could not be seen: its transparent parts are shown black."]
+
+
+def is_flat(picture: Image.Image) -> bool:
+    """Whether a picture of 8 bits is one flat colour."""
+    extrema = picture.getextrema()
+    return all(high - low <= FLAT for low, high in (extrema if isinstance(extrema[0], tuple) else [extrema]))
+
+
+def _spread(picture: Image.Image) -> float:
+    """Standard deviation of the grey levels."""
+    return float(np.asarray(picture.convert("L"), np.float32).std())
+
+
+def bands(image: Image.Image, factor: int = 1) -> list[tuple[int, int, int, int]]:
+    """Boxes of about a megapixel one below the other, each but the last a multiple of `factor` high."""
+    width, height = image.size
+    rows = max(1, 1_000_000 // (width * factor)) * factor
+    return [(0, top, width, min(top + rows, height)) for top in range(0, height, rows)]
+
+
+def _reduced(image: Image.Image, low: float, high: float, ground: int) -> Image.Image:
     width, height = image.size
     factor = max(1, min(width, height) // KEPT_SIDE, math.isqrt(width * height // KEPT_PIXELS))
-    rows = max(1, 1_000_000 // (width * factor)) * factor
-    boxes = [(0, top, width, min(top + rows, height)) for top in range(0, height, rows)]
-    top_value = _top_value(image, boxes)
     reduced = None
-    for box in boxes:
-        band = _flatten(image.crop(box), top_value)
+    for box in bands(image, factor):
+        band = _flatten(image.crop(box), low, high, ground)
         if factor > 1:
             band = band.reduce(factor)
         if reduced is None:
@@ -32,33 +63,66 @@ def reduce(image: Image.Image) -> Image.Image:
     return reduced
 
 
-def _top_value(image: Image.Image, boxes: list[tuple[int, int, int, int]]) -> float:
-    """The value that means white in a picture of more than 8 bits (modes I;16…, I, F); 255 for all others."""
-    if image.mode.startswith("I;16"):
-        bits = image.tag_v2.get(258, (16,))[0] if isinstance(image, TiffImagePlugin.TiffImageFile) else 16
-        return 2**bits - 1
-    if image.mode in ("I", "F"):
-        # Nothing says what white is: the next of the usual tops (1 for F, 8 bits, 16 bits), else the maximum.
-        largest = max(float(np.nan_to_num(np.asarray(image.crop(box)), posinf=0).max()) for box in boxes)
-        usual = [1.0] * (image.mode == "F") + [255.0, 65535.0]
-        return next((top for top in usual if largest <= top), largest)
-    return 255.0
+_DEPTHS = (8, 10, 12, 14, 16)  # bits of what sensors and screens make; containers hold 16 or 32
 
 
-def _flatten(image: Image.Image, top_value: float) -> Image.Image:
-    """Any mode → L, RGB, CMYK or LAB of 8 bits; transparent parts become white."""
+def bits_of(largest: float) -> int | None:
+    """The usual depth that values from 0 to `largest` fill; None beyond 16 bits."""
+    return next((bits for bits in _DEPTHS if largest < 2**bits), None)
+
+
+def bits_note(bits: int, container: int) -> str:
+    return f"Its values fill {bits} of {container} bits: they were stretched to the whole range from black to white."
+
+
+def _value_range(image: Image.Image) -> tuple[float, float, str | None]:
+    """What means black and what white in a picture of more than 8 bits (modes I;16…, I, F), and a note if it is odd.
+
+    Nothing in such a file says so: the values are taken to fill the range that they were made for.
+    """
+    if not (image.mode.startswith("I") or image.mode == "F"):
+        return 0.0, 255.0, None
+    lowest, highest = math.inf, -math.inf
+    for box in bands(image):
+        values = np.asarray(image.crop(box))
+        values = values[np.isfinite(values)]
+        if values.size:
+            lowest, highest = min(lowest, float(values.min())), max(highest, float(values.max()))
+    if lowest > highest:  # not one number in it
+        return 0.0, 1.0, None
+    if image.mode != "F" and lowest >= 0 and (bits := bits_of(highest)):
+        told = image.tag_v2.get(258, (16,))[0] if isinstance(image, TiffImagePlugin.TiffImageFile) else 16
+        if told in (10, 12, 14):  # here the file itself says what white is
+            return 0.0, 2.0**told - 1, None
+        usual = bits == 16 or highest == 0 or (image.mode == "I" and bits == 8)
+        return 0.0, 2.0**bits - 1, None if usual else bits_note(bits, 32 if image.mode == "I" else 16)
+    if image.mode == "F" and lowest >= 0:
+        for top in (1.0, 255.0, 65535.0):  # in real units a picture would hardly end so near below one of these
+            if top / 4 <= highest <= top:
+                return 0.0, top, None
+    if lowest == highest:
+        return min(lowest, 0.0), max(highest, 1.0), None
+    if -1 <= lowest < 0 and 0.5 <= highest <= 1:
+        lowest, highest = -1.0, 1.0
+    note = f"Its values run from {lowest:.4g} to {highest:.4g}: they were stretched to the range from black to white."
+    return lowest, highest, note
+
+
+def _flatten(image: Image.Image, low: float, high: float, ground: int) -> Image.Image:
+    """Any mode → L, RGB, CMYK or LAB of 8 bits; transparent parts become `ground`, 0 or 255."""
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image)
-        grey = np.nan_to_num(np.clip(values.astype(np.float32), 0, top_value)) * (255 / top_value)
+        shares = (np.clip(values.astype(np.float64), low, high) - low) / (high - low)
+        grey = 255 * np.nan_to_num(shares)
         flat = Image.fromarray(np.rint(grey).astype(np.uint8))
         clear = image.info.get("transparency")
         if clear is not None:
-            flat.paste(255, mask=Image.fromarray(((values == clear) * 255).astype(np.uint8)))
+            flat.paste(ground, mask=Image.fromarray(((values == clear) * 255).astype(np.uint8)))
         return flat
     if image.has_transparency_data:
         grey = image.mode in ("1", "L", "LA", "La")
         image = image.convert("LA" if grey else "RGBA")
-        flat = Image.new("L" if grey else "RGB", image.size, "white")
+        flat = Image.new("L" if grey else "RGB", image.size, "white" if ground else "black")
         flat.paste(image, mask=image.getchannel("A"))
         return flat
     if image.mode == "1":

@@ -8,7 +8,7 @@ from PIL import Image
 
 from cifar_model.classes import IMAGE_SIZE
 from cifar_model.errors import ImageError
-from cifar_model.pictures.decode import decode_image
+from cifar_model.pictures.decode import decode_image, read_picture
 
 
 def load_image(
@@ -26,6 +26,17 @@ def load_image(
     uint8 array (32, 32, 3), RGB, 0–255
     """
     return fit_image(decode_image(source, name=name), position=position)
+
+
+def load_picture(
+    source: bytes | str | os.PathLike | BinaryIO,
+    *,
+    name: str | None = None,
+    position: tuple[float, float] = (0.5, 0.5),
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """As `load_image`, with the notes of how the picture was read (`decode.read_picture`)."""
+    decoded = read_picture(source, name=name)
+    return fit_image(decoded.image, position=position), decoded.notes
 
 
 def fit_image(image: Image.Image, *, position: tuple[float, float] = (0.5, 0.5)) -> np.ndarray:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pillow_heif
 import pytest
 from click.testing import CliRunner
 from helpers import REPOSITORY
@@ -58,7 +59,7 @@ def album(tmp_path):
 
 def test_classify_prints_a_table(call, album):
     code, out, err = call("classify", album, "--top", 2)
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, "Left out, being no pictures: 1 (notes.txt).\n")
     header, *lines = out.splitlines()
     assert header.split() == ["FILE", "CLASS", "PROBABILITY", "RUNNERS-UP"]
     assert len(lines) == 2
@@ -93,10 +94,61 @@ def test_classify_json_has_the_package_s_digits(call, album, classifier):
 def test_classify_csv_to_a_file_beside_the_table(call, album, classifier, tmp_path):
     code, out, _ = call("classify", album, "--csv", tmp_path / "answers.csv")
     assert code == 0 and "FILE" in out
-    with open(tmp_path / "answers.csv", encoding="utf-8", newline="") as file:
+    assert (tmp_path / "answers.csv").read_bytes().startswith(b"\xef\xbb\xbffile,")  # or spreadsheets show "Ã©lder"
+    with open(tmp_path / "answers.csv", encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     expected = classifier.predict(np.stack([load_image(row["file"]) for row in rows]))
     assert [[float(row[name]) for name in CLASS_NAMES] for row in rows] == expected.tolist()
+
+
+def test_content_decides_what_is_classified(call, tmp_path):
+    jpeg, png = io.BytesIO(), io.BytesIO()
+    Image.open(SAMPLES / "frog.webp").convert("RGB").save(jpeg, "JPEG")
+    Image.open(SAMPLES / "truck.webp").convert("RGB").resize((40, 40)).save(png, "PNG")
+    (tmp_path / "IMG_0003.HEIC").write_bytes(jpeg.getvalue())
+    (tmp_path / "IMG_0004").write_bytes(png.getvalue())
+    (tmp_path / "IMG_0001.HEIC").write_bytes(heic(SAMPLES / "horse.webp"))
+    (tmp_path / "._IMG_0001.HEIC").write_bytes(b"\0\5\x16\7")
+    (tmp_path / "clip.mov").write_bytes(b"\0\0\0\x14ftypqt  " + bytes(30))
+    code, out, err = call("classify", tmp_path, "--json")
+    result = json.loads(out)
+    assert code == 0 and [os.path.basename(answer["file"]) for answer in result["answers"]] == [
+        "IMG_0001.HEIC", "IMG_0003.HEIC", "IMG_0004",
+    ]  # fmt: skip
+    assert result["errors"] == [] and result["left_out"] == [str(tmp_path / "clip.mov")]
+    assert "Left out, being no pictures: 1 (clip.mov)." in err and "._" not in out + err
+
+
+def heic(path) -> bytes:
+    file = io.BytesIO()
+    pillow_heif.from_pillow(Image.open(path).convert("RGB")).save(file, quality=80)
+    return file.getvalue()
+
+
+def test_how_a_picture_was_read_is_told_beside_its_answer(call, tmp_path):
+    values = np.linspace(0, 4095, 1024).reshape(32, 32).astype(np.uint16)
+    Image.fromarray(values).save(tmp_path / "twelve.png")
+    _, out, _ = call("classify", tmp_path / "twelve.png")
+    assert "12 of 16 bits" in out
+    _, out, _ = call("classify", tmp_path / "twelve.png", SAMPLES / "cat.webp", "--json")
+    noted, plain = json.loads(out)["answers"]
+    assert "12 of 16 bits" in noted["notes"][0] and "notes" not in plain
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp"])
+def test_a_mix_that_was_saved_answers_as_the_mix_did(call, tmp_path, suffix):
+    file = tmp_path / f"mix.{suffix}"
+    _, out, _ = call("blend", "deer", "horse", "--ratio", 0.6, "--out", file, "--json")
+    before = json.loads(out)["probabilities"]
+    _, out, _ = call("classify", file, "--json")
+    assert json.loads(out)["answers"][0]["probabilities"] == pytest.approx(before, abs=1e-6)
+
+
+@pytest.mark.parametrize("option", ["--sheet", "--csv"])
+def test_a_missing_folder_is_told_before_the_work(call, album, tmp_path, option):
+    name = f"x.{'csv' if option == '--csv' else 'png'}"
+    code, out, err = call("classify", album, option, tmp_path / "nowhere" / name, model="no such model")
+    assert code == 1 and out == "" and "there is no folder" in err and "no such model" not in err
 
 
 def test_classify_csv_to_stdout(call, album):

@@ -77,7 +77,9 @@ class Answers:
             if entry.id.startswith("sample-") and entry.id not in self.positions:
                 self.pictures[self.key(entry)] = resources.samples()[entry.name]
                 continue
-            source = entry.read() or resources.sample_path(entry.name)
+            source = entry.read()
+            if source is None:  # not b"": that is an empty file, and told as one
+                source = resources.sample_path(entry.name)
             position = self.positions.get(entry.id, CENTRE)
             job = resources.drawing().submit("prepare", source, entry.name, (position, position))
             jobs[self.key(entry)] = job

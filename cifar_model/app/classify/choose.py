@@ -44,7 +44,8 @@ def choose_pictures(answers: Answers) -> tuple[Entry, list[Entry]]:
         count = len(own.left_out)
         names = ", ".join(own.left_out[:3]) + (", …" if count > 3 else "")
         st.caption(
-            f"Left out, since {'it is no picture' if count == 1 else 'they are no pictures'}: {plain_name(names)}."
+            f"Left out: {count:,} file{'' if count == 1 else 's'}, no picture{'' if count == 1 else 's'} "
+            f"({plain_name(names)})."
         )
     return chosen, mine
 

@@ -79,6 +79,8 @@ def _one(entry: Entry, models: list[ModelInfo], answers: Answers, reading: Readi
         position = answers.positions.get(entry.id, CENTRE)
         name = "a sample" if hidden and entry.truth else None
         lens(picture, position, key=f"lens-{entry.id}", on_move=move, name=name)
+        for note in picture.notes:
+            st.caption(f":material/info: {note}")
     below = st.container()
     with below:
         ways = {"a": "as the first image", "b": "as the second image"}

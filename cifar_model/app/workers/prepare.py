@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cifar_model.pictures.decode import decode_image
+from cifar_model.pictures.decode import read_picture
 from cifar_model.pictures.encode import data_url
 from cifar_model.pictures.fit import fit_image
 from cifar_model.pictures.mix import sweep
@@ -26,28 +26,16 @@ class Picture:
     preview: str  # data URL of the whole picture, at most PREVIEW_SIZE
     thumbnail: str  # data URL of the whole picture, at most THUMBNAIL_SIZE
     pixels: np.ndarray  # uint8 (32, 32, 3)
+    notes: tuple[str, ...] = ()  # how it was read, where a person should know
 
 
 def prepare(source: bytes | Path, name: str, position: tuple[float, float] = (0.5, 0.5)) -> Picture:
-    """Decode a picture and cut out its square; ImageError as `decode.decode_image`."""
-    image = decode_image(source, name=name)
+    """Decode a picture and cut out its square; ImageError as `decode.read_picture`."""
+    decoded = read_picture(source, name=name)
+    image = decoded.image
     pixels = fit_image(image, position=position)
-    return Picture(
-        name, *_arrived_size(source, image), _data_url(image, PREVIEW_SIZE), _data_url(image, THUMBNAIL_SIZE), pixels
-    )
-
-
-def _arrived_size(source: bytes | Path, decoded: Image.Image) -> tuple[int, int]:
-    """Width and height of the file's own pixels, upright; decoding may have reduced them."""
-    try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:  # reads its header
-            size = image.size
-    except Exception:  # whatever the decoder opened by other means
-        return decoded.size
-    # The decoded picture is upright: whichever order has its shape.
-    (width, height), shape = size, decoded.width / decoded.height
-    turned = abs(height / width - shape) < abs(width / height - shape)
-    return (height, width) if turned else size
+    preview, thumbnail = (_data_url(image, size) for size in (PREVIEW_SIZE, THUMBNAIL_SIZE))
+    return Picture(name, *decoded.size, preview, thumbnail, pixels, decoded.notes)
 
 
 def _data_url(image: Image.Image, size: tuple[int, int]) -> str:
