@@ -84,7 +84,7 @@ def test_folder_of_thirty_with_a_broken_file(opened, drop_files, folder, answers
     drop_files(opened, [folder])
     see(opened.get_by_role("button", name="Download the table (CSV)"), timeout=60_000)
     assert opened.get_by_text("1 of 30 files can't be read").count() == 1
-    assert opened.get_by_text("Left out, as not a picture: notes.txt").count() == 1
+    assert opened.get_by_text("Left out: 1 file, no picture (notes.txt).").count() == 1
     assert opened.get_by_role("alert").filter(has_text="picture-29-broken.jpg").count() == 1
     with opened.expect_download() as download:
         opened.get_by_role("button", name="Download the table (CSV)").click()
