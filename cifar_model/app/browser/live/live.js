@@ -1,0 +1,21 @@
+// The part that Streamlit mounts: fetches the rest, which comes only when the page is opened.
+export default function ({ data, parentElement, setTriggerValue }) {
+  const root = parentElement.querySelector(".root");
+  if (outdated(root, data)) return;
+  // Where the app lives, also behind a proxy that puts it below another path.
+  const script = document.querySelector('script[type="module"][src*="/static/"]')?.src ?? `${location.origin}/static/`;
+  const home = script.slice(0, script.lastIndexOf("/static/") + 1);
+  root.page ??= import(`${home}${data.files}page.js?${data.version}`).then(({ start }) =>
+    start(root, { element, makeBars, percent, home }),
+  );
+  root.page.then(
+    (page) => page.update(data, (taken) => setTriggerValue("taken", taken)),
+    () => {
+      const message = root.querySelector(".message");
+      message.hidden = false;
+      message.querySelector("strong").textContent = "This page could not be loaded whole.";
+      message.querySelector("span").textContent = "Is the server still running? Reload the page to try again.";
+    },
+  );
+  return () => root.page.then((page) => page.stop());
+}
