@@ -9,7 +9,7 @@ PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 # CI installs the very versions that were tested: make check CONSTRAINTS="-c constraints.txt"
 CONSTRAINTS ?=
 
-.PHONY: app check test lint test-python keras-versions constraints screenshots clean
+.PHONY: app check test lint test-python keras-versions constraints screenshots vendor clean
 
 app: $(VENV)/app
 	$(BIN)/streamlit run streamlit_app.py
@@ -43,6 +43,10 @@ screenshots: $(VENV)/dev
 # The exact versions of this environment, beside the ranges in requirements.txt.
 constraints: $(VENV)/dev
 	$(BIN)/python -m tests.constraints constraints.txt
+
+# Fetches LiteRT.js from the npm registry, exactly as cifar_model/app/browser/live/runtime/origin.json names it.
+vendor:
+	$(PYTHON) -m cifar_model.app.browser.vendor
 
 $(VENV)/app: requirements.txt constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -9,6 +9,7 @@ page = st.navigation(
     [
         st.Page("pages/classify.py", title="Classify", icon=":material/image_search:", default=True),
         st.Page("pages/blend.py", title="Blend", icon=":material/gradient:"),
+        st.Page("pages/live.py", title="Live", icon=":material/videocam:"),
         st.Page("pages/train.py", title="Train", icon=":material/model_training:"),
         st.Page("pages/models.py", title="Models", icon=":material/query_stats:"),
     ],

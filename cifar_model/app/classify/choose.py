@@ -7,6 +7,7 @@ from cifar_model.app.classify.own import CHOSEN, Own, own_pictures
 from cifar_model.app.shared.gallery import gallery, sample_gallery, tile
 from cifar_model.app.shared.names import plain_name
 from cifar_model.app.shared.remembered import kept_widget
+from cifar_model.app.shared.taken import take_in
 from cifar_model.classes import CLASS_NAMES
 
 WAYS = {"files": "Files", "folder": "Folder", "camera": "Camera"}
@@ -21,6 +22,9 @@ def choose_pictures(answers: Answers) -> tuple[Entry, list[Entry]]:
     if CHOSEN not in state:
         wanted = st.query_params.get("sample")
         state[CHOSEN] = SAMPLE + (wanted if wanted in CLASS_NAMES else "dog")
+    if taken := take_in():
+        own.add([(taken.id, taken.name, taken.data)])
+        _choose(taken.id)
     _add(own)
     mine = own.entries()
     answers.forget_all_but(mine)

@@ -15,6 +15,7 @@ import numpy as np
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 
+from cifar_model.answering.one_picture import one_picture_file
 from cifar_model.app.shared.background import Task
 from cifar_model.app.workers.beliefs import Beliefs
 from cifar_model.app.workers.prepare import Picture
@@ -192,6 +193,39 @@ def _test_fingerprints(source: Source, stamps: tuple) -> np.ndarray:
 def test_fingerprints() -> np.ndarray:
     """The names by content of what `test_split` gives, which must have been read: uint64 (n,)."""
     return _test_fingerprints(*_test_source())
+
+
+def browser_form(model: Path) -> Path | None:
+    """A network as browsers take it (`answering.one_picture`); None while it is being made, once for each content.
+
+    Raises LabError where it can't be made.
+    """
+    job = _browser_form(model, version(model))
+    if not job.done():
+        return None
+    file = job.result()
+    if file.is_file():
+        return file
+    try_browser_form_again(model)  # somebody has emptied the cache
+    return None
+
+
+def try_browser_form_again(model: Path) -> None:
+    """Forget a `browser_form` that failed."""
+    _browser_form.clear(model, version(model))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _browser_form(model: Path, stamp: int | None) -> Future:
+    file = one_picture_file(model)
+    if file.is_file():
+        job: Future = Future()
+        job.set_result(file)
+        return job
+    worker = Worker()  # of its own: the conversion takes seconds, and others wait for no more than a picture
+    job = worker.submit("make_one_picture", model)
+    job.add_done_callback(lambda _: worker.close())
+    return job
 
 
 @st.cache_resource(show_spinner=False)

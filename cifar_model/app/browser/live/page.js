@@ -53,6 +53,8 @@ class Page {
     if (first) this.#build();
     if (this.modelUrl !== (data.model?.url ?? null)) this.#load();
     this.find(".unknown").textContent = data.model?.note ?? "";
+    this.find(".strange").hidden = !data.model?.scope;
+    this.find(".verdict").hidden = !data.model?.sets;
     this.dirty = true;
     this.#wake();
     if (!this.running) this.#run();
@@ -156,8 +158,8 @@ class Page {
     this.find(".strange").textContent = found.outside ? this.data.strange : "";
     const now = performance.now();
     this.times = this.times.filter((time) => now - time < 1000);
-    const rate = this.source.still ? "still" : `${this.times.length} a second`;
-    this.find(".rate").textContent = `${rate} · ${Math.round(milliseconds)} ms · ${this.accelerator}`;
+    const rate = this.source.still ? `${Math.round(milliseconds)} ms` : `${this.times.length} a second`;
+    this.find(".rate").textContent = `${rate} · ${this.accelerator}`;
     this.find(".rate").hidden = false;
     if (now - this.saidAt > TO_SAY && this.said !== name + found.outside) {
       this.saidAt = now;

@@ -1,0 +1,1 @@
+"""The page Live: the network in the visitor's own browser."""
