@@ -22,7 +22,7 @@ const TIPS = {
   blend: "Hold something up: it is mixed with the other picture before the network sees it.",
   fool: "Where does the answer tip? Drag the grey patch over the small picture. When the picture stands still, each " +
     "slider's strip shows what the network would say along it.",
-  show: "",
+  show: "Smoothed answers are easier to read. What an answer set promises holds for answers to single pictures.",
 };
 
 /** Bring a mounted component to life. `tools`: element, makeBars, percent of base.js; home: the app's address. */
@@ -50,6 +50,7 @@ class Page {
     this.data = data;
     this.send = send;
     this.stopped = false;
+    this.#listen();
     if (first) this.#build();
     if (this.modelUrl !== (data.model?.url ?? null)) this.#load();
     this.find(".unknown").textContent = data.model?.note ?? "";
@@ -63,6 +64,7 @@ class Page {
   /** The page is left: the camera's light goes out, and the thread ends. */
   stop() {
     this.stopped = true;
+    this.listening?.abort();
     this.#close();
     this.network?.close();
     this.network = this.ready = null;
@@ -166,7 +168,7 @@ class Page {
       this.said = name + found.outside;
       this.find(".said").textContent = found.outside ? this.data.strange : `${text}. ${set}`;
     }
-    this.shown = { ...found, latest: [...latest], pixels, level: this.state.level, milliseconds };
+    this.shown = { ...found, latest: [...latest], pixels, source: this.source.name };
   }
 
   async #load() {
@@ -191,7 +193,7 @@ class Page {
       if (wanted !== this.modelUrl) return;
       Object.assign(this, { accelerator, ready: true, dirty: true });
       this.root.dataset.ready = model.name;
-      this.#say(this.source ? "…" : "");
+      this.#say("");
       this.tipping.forget();
       this.#wake();
     } catch (error) {
@@ -439,8 +441,15 @@ class Page {
     };
     this.#wireSquare(find(".stage"), find(".window"));
     this.#wirePatch(find(".seen"));
-    document.addEventListener("visibilitychange", () => this.#wake());
-    addEventListener("pagehide", () => this.stop());
+  }
+
+  // What only the whole document tells, for as long as the page is shown.
+  #listen() {
+    if (this.listening && !this.listening.signal.aborted) return;
+    this.listening = new AbortController();
+    const { signal } = this.listening;
+    document.addEventListener("visibilitychange", () => this.#wake(), { signal });
+    addEventListener("pagehide", () => this.stop(), { signal });
   }
 
   #wireSquare(stage, box) {
