@@ -50,7 +50,7 @@ from streamlit.testing.v1 import AppTest
 at = AppTest.from_file("streamlit_app.py", default_timeout=120).run()
 assert not at.exception, at.exception
 assert " %" in at.subheader[0].value, at
-for page in ("blend", "train", "models", "classify"):
+for page in ("blend", "live", "train", "models", "classify"):
     at.switch_page(f"pages/{page}.py").run()
     assert not at.exception, at.exception
 """
