@@ -14,7 +14,7 @@ from tests.helpers import REPOSITORY
 
 NAMES = (
     *("time_to_accuracy", "machine_use", "eight_epochs", "answers", "app"),
-    *("explanations", "distilled", "out_of_scope"),
+    *("explanations", "distilled", "out_of_scope", "live"),
 )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from benchmarks._film import camera_args, camera_picture, write_film
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.pictures.decode import decode_image
 from cifar_model.pictures.fit import fit_image
@@ -59,7 +60,10 @@ def main(folder):
         data = photograph_data(Path(temporary) / "data")
         server = start_server(Path(temporary) / "app", CIFAR10_DIR=str(data))
         os.environ.update(CIFAR_LAB_RUNS=str(server.runs), CIFAR_LAB_CACHE=str(server.cache))
-        browser = playwright.chromium.launch(executable_path=executable, headless=True, args=BROWSER_ARGS)
+        film = Path(temporary) / "camera.y4m"
+        write_film(film, [camera_picture("dog")], rate=30)
+        arguments = [*BROWSER_ARGS, *camera_args(film), "--use-fake-ui-for-media-stream"]
+        browser = playwright.chromium.launch(executable_path=executable, headless=True, args=arguments)
         try:
             settings = Settings(network="seed-cnn", recipe="quick", epochs=60, data=str(data))
             name = start.start_run(settings, "photographs")
@@ -68,9 +72,11 @@ def main(folder):
             for theme in ("light", "dark"):
                 for size, viewport in (("", DESKTOP), ("-phone", PHONE)):
                     context = browser.new_context(viewport=viewport, color_scheme=theme, device_scale_factor=1)
-                    for page_name in ("classify", "blend", "train", "models"):
+                    for page_name in ("classify", "blend", "live", "train", "models"):
                         page = context.new_page()
                         page.goto(f"{server.url}/{'' if page_name == 'classify' else page_name}")
+                        if page_name == "live":
+                            page.get_by_role("button", name="Start the camera").click(timeout=120_000)
                         page.wait_for_selector(READY[page_name], timeout=120_000)
                         page.wait_for_timeout(2500)  # charts draw themselves after the script has ended
                         page.screenshot(path=folder / f"{page_name}-{theme}{size}.png")
@@ -86,6 +92,7 @@ def main(folder):
 READY = {
     "classify": "h3",
     "blend": "output.recipe",
+    "live": ".verdict:not(:empty)",
     "train": "[data-testid=stVegaLiteChart]",
     "models": "button.cell",
 }

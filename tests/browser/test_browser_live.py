@@ -5,13 +5,14 @@ import io
 import re
 import shutil
 from base64 import b64decode, b64encode
+from urllib.parse import urljoin
 
 import numpy as np
 import pytest
 from browser.conftest import BROWSER_ARGS, BROWSERS
-from browser.live_frames import camera_picture, write_film
 from PIL import Image, ImageEnhance
 
+from benchmarks._film import camera_args, camera_picture, write_film
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.models.card import load_card
 from cifar_model.pictures.fit import fit_image, load_image
@@ -62,7 +63,7 @@ def camera_browser(browser, tmp_path_factory):
     write_film(film, [camera_picture(name) for name in CLASS_NAMES], rate=1)
     args = [
         arg.replace("MAP * ~NOTFOUND", "MAP lab.test 127.0.0.1, MAP * ~NOTFOUND")
-        for arg in [*BROWSER_ARGS, "--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={film}"]
+        for arg in [*BROWSER_ARGS, *camera_args(film)]
     ]
     executable = next(filter(None, map(shutil.which, BROWSERS)))
     chromium = browser.browser_type.launch(executable_path=executable, headless=True, args=args)
@@ -205,8 +206,8 @@ def test_camera_shows_what_the_server_would_say_and_sends_nothing(camera_page, s
     page, traffic = camera_page(viewport={"width": 390, "height": 844}), []
 
     def listen(socket):
-        socket.on("framesent", traffic.append)
-        socket.on("framereceived", traffic.append)
+        socket.on("framesent", lambda frame: traffic.append(frame))
+        socket.on("framereceived", lambda frame: traffic.append(frame))
 
     page.on("websocket", listen)
     open_live(page, server)
@@ -319,7 +320,7 @@ def test_take_along_to_classify_and_blend(camera_page, server):
     page.get_by_role("button", name="to Blend, as the second picture").click()
     page.locator("output.recipe", has_text=re.compile(r"40 % cat \+ 60 % live-\d{6}\.png")).wait_for(timeout=LONG)
     file = page.get_by_role("img", name=re.compile(r"live-.*the square that the network sees")).get_attribute("src")
-    picture = np.asarray(Image.open(io.BytesIO(page.request.get(f"{server.url}{file}").body())).convert("RGB"))
+    picture = np.asarray(Image.open(io.BytesIO(page.request.get(urljoin(server.url, file)).body())).convert("RGB"))
     np.testing.assert_array_equal(picture[1::3, 1::3], shown["pixels"])  # what the network saw, to the pixel
 
 

@@ -179,7 +179,7 @@ class Page {
     if (!canRun()) {
       this.#complain(
         "This browser can't run the network itself.",
-        "It lacks WebAssembly SIMD, which Chrome and Edge 91, Firefox 113 and Safari 16.4 or newer have. Update it, " +
+        "It lacks WebAssembly SIMD, which Chrome and Edge 91, Firefox 114 and Safari 16.4 or newer have. Update it, " +
           "or let the server answer: Classify takes pictures from the camera, too.",
       );
       return;
@@ -544,6 +544,7 @@ class Page {
     find(".places").replaceChildren(this.bars.list);
     this.bars.set(data.classes.map(() => 0));
     this.bars.list.classList.add("moving");
+    this.bars.list.setAttribute("aria-label", "Probabilities of the ten classes");
     find(".winner").replaceChildren(element("span", "dot"), element("span", "what", ""));
     const tile = (name, label, pixels) => {
       const button = element("button", "tile");

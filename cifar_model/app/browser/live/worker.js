@@ -41,7 +41,8 @@ const start = async ({ runtime, version, build }) => {
     },
   };
   litert = await import(`${runtime}litert.js?${version}`);
-  await litert.loadLiteRt(`${runtime}${build}.js?${version}#.js`);
+  await litert.loadLiteRt(`${runtime}${build}.js?${version}#.js`); // its name must end so, or it takes it for a folder
+  forgetOld(/\.wasm\.gz\?/, 1);
 };
 
 const ask = async (compiled, pixels) => {

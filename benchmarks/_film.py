@@ -1,4 +1,4 @@
-"""Films for Chromium's fake camera, made from the sample photographs."""
+"""Films for Chromium's made-up camera, made from the sample photographs; the browser tests use them, too."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ WIDTH, HEIGHT = 640, 480
 
 
 def camera_picture(name: str) -> Image.Image:
-    """A sample photograph as a camera would show it: its square fills the height, the rest what else there is."""
+    """A sample photograph as a camera would show it, 640×480: its square fills the height."""
     photo = decode_image(assets_dir() / "samples" / f"{name}.webp")
     scale = HEIGHT / min(photo.size)
     photo = photo.resize((round(photo.width * scale), round(photo.height * scale)), Image.Resampling.BICUBIC)
@@ -31,6 +31,11 @@ def write_film(path: Path, pictures: list[Image.Image], rate: int) -> None:
             for color in colors:
                 half = color.resize((WIDTH // 2, HEIGHT // 2), Image.Resampling.BOX)
                 film.write(_levels(half, 128, 224, 128).tobytes())
+
+
+def camera_args(film: Path) -> list[str]:
+    """What makes Chromium's camera show a film, over and over."""
+    return ["--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={film}"]
 
 
 def _levels(plane: Image.Image, zero: int, range_: int, middle: int) -> np.ndarray:
