@@ -2,9 +2,13 @@
 
 from cifar_model.app.live.show import show_live
 from cifar_model.app.shared import resources
-from cifar_model.app.shared.options import choose_model
+from cifar_model.app.shared.options import choose_model, read_model_link, write_link
 from cifar_model.app.shared.page import guarded, header
 
 with guarded():
-    show_live(choose_model(header("Live", "What does a network see in front of your camera?")))
+    read_model_link()
+    model = choose_model(header("Live", "What does a network see in front of your camera?"))
+    if model:
+        write_link(model=model.name)
+    show_live(model)
 resources.settle("live")

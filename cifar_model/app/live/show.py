@@ -15,6 +15,7 @@ from cifar_model.app.shared.blend_state import MODE_NAMES, use_in_blend
 from cifar_model.app.shared.lens import CLASSES
 from cifar_model.app.shared.page import guarded
 from cifar_model.app.shared.reading import DEFAULT_LEVEL, OUTSIDE
+from cifar_model.app.shared.remembered import remembered
 from cifar_model.app.shared.taken import take_to_classify
 from cifar_model.errors import ImageError, LabError
 from cifar_model.models.folder import ModelInfo
@@ -69,8 +70,8 @@ def _mount(model: ModelInfo | None, url: str | None) -> None:
             "samples": about_samples(served("samples", resources.sample_path("cat").parent)),
             "ways": [[way, MODE_NAMES[way], about] for way, about in MODES.items()],
             "levels": LEVELS,
-            "level": st.session_state.get("level") or DEFAULT_LEVEL,
-            "raw": bool(st.session_state.get("raw")),
+            "level": remembered("level") or DEFAULT_LEVEL,
+            "raw": bool(remembered("raw")),
             "strange": OUTSIDE,
         },
         on_taken_change=taken,
