@@ -17,6 +17,7 @@ from cifar_model.app.live.about import NO_SCOPE, about_model
 from cifar_model.app.shared import resources
 from cifar_model.errors import ModelError
 from cifar_model.models.folder import ModelInfo
+from cifar_model.trust.scope import METHOD
 
 RUNTIME = FOLDER / "live" / "runtime"
 
@@ -134,6 +135,9 @@ def test_the_card_for_the_browser():
     assert about["calibration"] == {"temperature": 2.0, "power": -0.5}
     assert set(about["sets"]) == {"penalty", "rank", "levels"}
     assert (about["scope"], about["note"]) == (None, NO_SCOPE)
+    card["scope"] = {"method": METHOD, "threshold": 0.4, "false_alarms": 0.05}
+    about = about_model(ModelInfo("m", Path("m"), "m (90 %)", card, "run"), "a/b.tflite")
+    assert (about["scope"], about["note"]) == ({"score": "confidence", "threshold": 0.4}, "")
     about = about_model(ModelInfo("m@1", Path("m"), "m, epoch 1", card, "epoch"), None)
     assert (about["calibration"], about["sets"], about["scope"], about["note"]) == ({}, None, None, "")
 

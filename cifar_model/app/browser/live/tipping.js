@@ -13,7 +13,7 @@ export class Tipping {
       strip.width = STEPS;
       strip.height = 1;
       strip.setAttribute("aria-hidden", "true");
-      strip.hidden = true;
+      strip.style.visibility = "hidden"; // its room stays, so that nothing jumps
       input.after(strip);
       this.strips.set(input, strip);
     }
@@ -30,7 +30,7 @@ export class Tipping {
   forget() {
     this.round++;
     clearTimeout(this.timer);
-    for (const strip of this.strips.values()) strip.hidden = true;
+    for (const strip of this.strips.values()) strip.style.visibility = "hidden";
   }
 
   /** The picture stands still and has been answered: try the sliders, unless something changes. */
@@ -48,7 +48,7 @@ export class Tipping {
       const low = Number(input.min), high = Number(input.max);
       const context = strip.getContext("2d");
       context.clearRect(0, 0, STEPS, 1);
-      strip.hidden = false;
+      strip.style.visibility = "visible";
       for (let step = 0; step < STEPS; step++) {
         const value = low + ((high - low) * step) / (STEPS - 1);
         const { setting } = input.dataset;
