@@ -13,12 +13,22 @@ export class SourceError extends Error {
 }
 const OTHERS = "or use a picture, a video file or your screen";
 
+// One canvas to read pixels from, made anew only for another size: a camera asks twenty times a second.
+let scratch = null;
+const scratchOf = (width, height) => {
+  if (scratch?.canvas.width !== width || scratch.canvas.height !== height) {
+    scratch = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  }
+  scratch.resetTransform();
+  return scratch;
+};
+
 // The square of a picture that a canvas can draw, turned around its centre by degrees and scaled to 32×32.
 const cut = (drawable, width, height, scale, { left, top, side }, rotation) => {
   const spare = margin(side);
   const from = { x: Math.max(0, left - spare), y: Math.max(0, top - spare) };
   const wide = Math.min(width, left + side + spare) - from.x, high = Math.min(height, top + side + spare) - from.y;
-  const context = new OffscreenCanvas(wide, high).getContext("2d", { willReadFrequently: true });
+  const context = scratchOf(wide, high);
   if (rotation) {
     context.fillStyle = GREY;
     context.fillRect(0, 0, wide, high);

@@ -75,7 +75,16 @@ const cubic = (x) => {
 };
 
 // For each of the 32 outputs: the first input pixel and the weights. `start` and `length` of the box, `limit` of all.
+const known = new Map(); // a camera asks for the same ones again and again
 const weightsOf = (start, length, limit) => {
+  const key = `${start} ${length} ${limit}`;
+  if (!known.has(key)) {
+    if (known.size > 99) known.clear();
+    known.set(key, computeWeights(start, length, limit));
+  }
+  return known.get(key);
+};
+const computeWeights = (start, length, limit) => {
   const scale = length / SIDE, stretch = Math.max(1, scale), support = 2 * stretch;
   return Array.from({ length: SIDE }, (_, i) => {
     const centre = start + (i + 0.5) * scale;
