@@ -18,8 +18,10 @@ app: $(VENV)/app
 check: lint
 	$(PYTEST) -m "not browser and not training"
 
+# A browser test has the machine to itself: an app, its workers, a browser and a training are processes enough.
 test: $(VENV)/dev
-	$(PYTEST)
+	$(PYTEST) -m "not browser"
+	$(BIN)/python -m pytest -m browser
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

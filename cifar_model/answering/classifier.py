@@ -115,9 +115,10 @@ class Classifier:
 
         Takes and raises what `predict` does, and ModelError where the network has no dense layer at its end.
         """
-        if not self.has_features:
+        features = self._ask(images, batch_size)[1] if self.has_features else None
+        if features is None:
             raise ModelError(f"The model {self.name} has no dense layer at its end, so it has no features.")
-        return self._ask(images, batch_size)[1]
+        return features
 
     def examine(self, images: np.ndarray, *, level: int = 95, batch_size: int = BATCH_SIZE) -> Examination:
         """All that can be said about each picture, in one pass of the network.

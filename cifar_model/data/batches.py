@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import io
 import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 import numpy as np
 
@@ -101,7 +101,7 @@ def cifar100_batch(file: Path, data: bytes) -> Split:
 class _Limited:
     """A stream that refuses to give more than an official archive could hold (a decompression bomb)."""
 
-    def __init__(self, stream: IO[bytes], file: Path):
+    def __init__(self, stream: io.BufferedIOBase, file: Path):
         self.stream, self.file, self.left = stream, file, _MAX_ARCHIVE
 
     def read(self, size: int) -> bytes:
@@ -122,7 +122,8 @@ def read_archive(source: Source) -> Iterator[Part]:
         parts: dict[str, Part] = {}
         others: list[str] = []
         try:
-            with tarfile.open(fileobj=stream, mode="r|") as archive:
+            # Of a stream, tarfile asks for `read` alone.
+            with tarfile.open(fileobj=stream, mode="r|") as archive:  # ty: ignore[no-matching-overload]
                 for member in archive:
                     name = PurePosixPath(member.name).name
                     if name.removesuffix(".bin") not in BATCH_NAMES or not member.isreg():

@@ -32,7 +32,7 @@ class PickledArray:
     """Stands in for numpy's array while unpickling, so that NumPy never sees a hostile state."""
 
     def __init__(self, *arguments: Any):
-        self.state = arguments  # numpy.core.numeric._frombuffer: buffer, dtype, shape, order
+        self.state: tuple[Any, ...] = arguments  # numpy.core.numeric._frombuffer: buffer, dtype, shape, order
 
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, is_fortran, buffer = state
@@ -72,7 +72,7 @@ def restricted_load(file: Path, data: bytes) -> Any:
                 raise pickle.UnpicklingError(f"it uses {name}")
             if number > _MAX_STEPS:
                 raise pickle.UnpicklingError(f"it takes over {_MAX_STEPS:,} steps")
-            if "PUT" in name and argument > number:  # or a far index makes a huge memo
+            if "PUT" in name and (argument or 0) > number:  # or a far index makes a huge memo
                 raise pickle.UnpicklingError(f"it stores at {argument}")
             counts["tuples"] += "TUPLE" in name
             counts["references"] += "GET" in name

@@ -3,6 +3,7 @@
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -64,7 +65,10 @@ def write_answers(
     fingerprints: np.ndarray | None = None,
 ) -> None:
     """Keep the `Answers` of the model directory `path`, whole or not at all; LabError where it can't be written."""
-    arrays = {"probabilities": np.asarray(probabilities, np.float32), "labels": np.asarray(labels, np.int64)}
+    arrays: dict[str, Any] = {
+        "probabilities": np.asarray(probabilities, np.float32),
+        "labels": np.asarray(labels, np.int64),
+    }
     if scope is not None:
         arrays["scope"] = np.asarray(scope, np.float32)
     if fingerprints is not None:

@@ -91,7 +91,9 @@ class Report:
         """Share of right answers on the test pictures, 0–1."""
         if (known := self.score("test_accuracy")) is not None:
             return known
-        return None if self.answers is None else accuracy_score(self.answers.labels, self.predicted)
+        if self.answers is None or self.predicted is None:
+            return None
+        return accuracy_score(self.answers.labels, self.predicted)
 
     @cached_property
     def test_pictures(self) -> int | None:
@@ -130,7 +132,7 @@ class Report:
     @cached_property
     def confusion(self) -> np.ndarray | None:
         """Counts int64 (10, 10), rows = truth, columns = answer."""
-        if self.answers is not None:
+        if self.answers is not None and self.predicted is not None:
             return confusion_matrix(self.answers.labels, self.predicted)
         for place in (self._measured, _dict(self._measured.get("scores"))):
             counts = _array(place.get("confusion"), (10, 10))
@@ -153,12 +155,16 @@ class Report:
         return precision, recall
 
     def mistakes(self) -> np.ndarray:
-        """Test pictures that it gets wrong, the surest first: int (k,)."""
+        """Test pictures that it gets wrong, the surest first: int (k,); none where its answers weren't kept."""
+        if self.answers is None or self.probabilities is None:
+            return np.empty(0, int)
         wrong = np.flatnonzero(self.predicted != self.answers.labels)
         return wrong[np.argsort(-self.probabilities[wrong].max(axis=1), kind="stable")]
 
     def cell(self, truth: int, answer: int) -> np.ndarray:
-        """Test pictures of class `truth` that it takes for `answer`, the surest first: int (k,)."""
+        """Test pictures of class `truth` that it takes for `answer`, the surest first: int (k,), as `mistakes`."""
+        if self.answers is None or self.probabilities is None:
+            return np.empty(0, int)
         inside = np.flatnonzero((self.answers.labels == truth) & (self.predicted == answer))
         return inside[np.argsort(-self.probabilities[inside].max(axis=1), kind="stable")]
 
@@ -176,7 +182,7 @@ class Report:
         kept = _array(_dict(self._measured.get("calibration")).get(name), (None, 3))
         if kept is not None and kept.min() >= 0 and kept[:, :2].max() <= 1 and kept[:, 2].sum() > 0:
             return kept
-        if probabilities is None:
+        if probabilities is None or self.answers is None:
             return None
         return reliability_bins(self.answers.labels, probabilities)
 
@@ -229,8 +235,9 @@ class Report:
     def explanation(self) -> dict[str, float] | None:
         """How faithful its explanations are: images, and drop_marked and drop_random (0–1), the probability lost."""
         found = _dict(self._measured.get("explanation"))
-        values = {name: _number(found.get(name)) for name in ("images", "drop_marked", "drop_random")}
-        return None if None in values.values() else values
+        names = ("images", "drop_marked", "drop_random")
+        values = {name: value for name in names if (value := _number(found.get(name))) is not None}
+        return values if len(values) == len(names) else None
 
     @cached_property
     def settings(self) -> dict:
@@ -249,14 +256,13 @@ class Report:
 
     def layers(self) -> list[dict] | None:
         """Its layers as `size.layer_table`; None where the card names no architecture of this lab."""
-        shape = {}
-        if self.network == "custom":
+        try:
+            if self.network != "custom":
+                return layer_table(self.network)
             filters, dense = self.settings.get("filters"), _whole(self.settings.get("dense"))
             if not isinstance(filters, list) or not all(_whole(f) for f in filters) or not dense:
                 return None
-            shape = {"filters": tuple(filters), "dense": dense}
-        try:
-            return layer_table(self.network, **shape)
+            return layer_table(self.network, filters=tuple(filters), dense=dense)
         except SettingsError:
             return None
 
