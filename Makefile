@@ -27,7 +27,7 @@ lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(BIN)/ty check
+	$(BIN)/ty check --python $(VENV)
 	$(if $(wildcard $(BIN)/oxlint*),$(BIN)/oxlint --deny-warnings --quiet cifar_model,@echo "oxlint has no package for this machine.")
 
 # The quick tests on another Python: make test-python PYTHON=python3.13
