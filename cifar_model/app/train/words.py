@@ -6,7 +6,7 @@ from typing import Any
 
 LIVE_SECONDS = 0.5  # between two looks at a run that trains
 IDLE_SECONDS = 2.0  # between two looks for runs that others start
-CHART_HEIGHT = 230  # pixels, axis and legend included
+CHART_HEIGHT = 290  # pixels, axis and legend included
 EXPLAIN = {
     "pictures": "CIFAR-10: 50,000 photographs. Distilled: synthetic images, ten classes in a few megabytes, that ship "
     "with this project; training on them takes a minute.",
