@@ -89,7 +89,7 @@ def read_json(path: Path) -> dict:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(f"{path} is missing.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} can't be read as JSON: {error}.") from None
     if not isinstance(value, dict):
         raise ModelError(f"{path} holds {type(value).__name__}, expected a JSON object.")

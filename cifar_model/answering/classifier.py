@@ -10,7 +10,7 @@ import numpy as np
 from cifar_model.answering.evidence import Explainer
 from cifar_model.classes import IMAGE_SIZE
 from cifar_model.errors import ModelError, SettingsError
-from cifar_model.models.card import load_card
+from cifar_model.models.card import Card, read_card
 from cifar_model.models.folder import find_model
 from cifar_model.models.network import load_network
 from cifar_model.networks.backend import import_keras
@@ -54,8 +54,9 @@ class Classifier:
 
     Attributes
     ----------
-    name : str; path : Path; card : dict, empty for a network without one; network : keras.Model as it was saved;
-        calibration, sets : the card's parts that apply, {} where none does; scope_threshold : float or None
+    name : str; path : Path; card : Card, empty for a network without one; network : keras.Model as it was saved;
+        fitted : the calibration that the card holds, temperature and power; calibration, sets : what applies, {} where
+        nothing does; scope_threshold : float or None
 
     Raises
     ------
@@ -67,17 +68,20 @@ class Classifier:
         self.path = find_model(model)
         self.name = self.path.resolve().name if self.path == Path(model) else os.fspath(model)
         try:
-            self.card = load_card(self.path)
+            self.card = read_card(self.path)
         except ModelError:  # a run under way has a network before it has a card
-            self.card = {}
+            self.card = Card()
         # An epoch's file shares the card of its run, where all that was fitted belongs to another network.
-        fitted = self.card if self.path.is_dir() else {}
-        self._fitted: dict = fitted.get("calibration", {})
-        self.calibration = self._fitted if calibrated else {}
-        self.sets: dict = fitted.get("sets", {})
-        scope = fitted.get("scope", {})
+        fitted = self.card if self.path.is_dir() else Card()
+        known = fitted.calibration
+        self.fitted: dict[str, float] = {}
+        if known is not None and known.temperature is not None:
+            self.fitted = {"temperature": known.temperature, "power": known.power}
+        self.calibration = self.fitted if calibrated else {}
+        self.sets: dict = {} if fitted.sets is None else fitted.stored["sets"]  # `answer_sets` checks what it takes
+        scope = fitted.scope
         # An older card's threshold is one of another score.
-        self.scope_threshold = float(scope["threshold"]) if scope.get("method") == METHOD else None
+        self.scope_threshold = scope.threshold if scope is not None and scope.method == METHOD else None
         keras = import_keras()
         self.network = network = load_network(self.path)
         try:
@@ -136,7 +140,7 @@ class Classifier:
         raw, _ = self._ask(images, batch_size)
         sets = scope = in_scope = None
         # Fitted after calibration, so computed after it, whichever probabilities are shown.
-        fitted = calibrate(raw, self._fitted)
+        fitted = calibrate(raw, self.fitted)
         if self.sets:
             sets = answer_sets(fitted, self.sets, level)
         if self.scope_threshold is not None:

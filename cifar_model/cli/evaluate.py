@@ -85,7 +85,7 @@ def evaluate(
     if calibration:
         result["reliability"] = reliability_bins(labels, probabilities).tolist()
         if classifier.sets:
-            fitted = calibrate(np.concatenate([part.raw for part in found]), classifier.card["calibration"])
+            fitted = calibrate(np.concatenate([part.raw for part in found]), classifier.fitted)
             result["sets"] = {
                 str(level): evaluate_sets(labels, answer_sets(fitted, classifier.sets, level)) for level in LEVELS
             }

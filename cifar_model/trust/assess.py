@@ -15,11 +15,9 @@ from cifar_model.data.sources import MINI
 from cifar_model.data.split import fingerprints, split_at
 from cifar_model.errors import ModelError
 from cifar_model.models.answers import Answers, write_answers
-from cifar_model.models.card import load_card
-from cifar_model.models.layout import CARD_FILE
+from cifar_model.models.card import read_card, write_card
 from cifar_model.models.network import load_network
 from cifar_model.networks.views import single_view
-from cifar_model.storage import write_json
 from cifar_model.trust.answer_sets import LEVELS, answer_sets, evaluate_sets, fit_sets
 from cifar_model.trust.calibration import calibrate, expected_calibration_error, fit_calibration, reliability_bins
 from cifar_model.trust.metrics import accuracy_score, confusion_matrix, cross_entropy_loss, precision_recall
@@ -191,19 +189,17 @@ def assess_again(path: Path, data: str | None = None, between: Callable[[], None
     """
     if not path.is_dir():
         raise ModelError(f"{path} is one epoch of a run. Only a whole run, or a folder with a card, can be measured.")
-    card = load_card(path)
-    settings = card.get("settings")
-    if isinstance(settings, dict) and settings.get("data") == MINI:
+    card = read_card(path)
+    if card.settings.get("data") == MINI:
         raise ModelError(
             f"The model {path.name} learnt from distilled pictures: none of real ones was held out to fit on."
         )
-    try:
-        boundary = int(card["data"]["held_out_up_to"], 16)
-    except (KeyError, TypeError, ValueError):
+    boundary = card.data.held_out_up_to
+    if boundary is None:
         raise ModelError(
             f"The card in {path} doesn't tell which images were held out from training, so it may have seen any of "
             "those at hand: what is fitted on memorised images promises too much. Train it anew to have it measured."
-        ) from None
+        )
     (images, labels), test = load_cifar10(data)
     split = split_at(images, boundary)
     if len(split.held_out) < FEWEST_HELD_OUT:
@@ -218,16 +214,15 @@ def assess_again(path: Path, data: str | None = None, between: Callable[[], None
         test=test,
         between=between,
     )
-    before = card.get("scope", {})
-    same_scope = before.get("method") == METHOD and np.isclose(before["threshold"], found.card["scope"]["threshold"])
-    scores = {**card.get("scores", {}), **found.card["scores"]}
-    card |= found.card | {"scores": scores}
-    if same_scope and "probes" in before:
-        card["scope"]["probes"] = before["probes"]
-    card["assessed"] = {
+    before, stored = card.scope, dict(card.stored)
+    scores = stored["scores"] if isinstance(stored.get("scores"), dict) else {}
+    stored |= found.card | {"scores": scores | found.card["scores"]}
+    same_scope = before is not None and before.method == METHOD and before.threshold is not None
+    if same_scope and before.probes and np.isclose(before.threshold, found.card["scope"]["threshold"]):
+        stored["scope"]["probes"] = card.stored["scope"]["probes"]
+    stored["assessed"] = {
         "source": find_source(data).title,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
     found.save(path)
-    write_json(path / CARD_FILE, card)
-    return card
+    return write_card(path, stored)

@@ -34,7 +34,7 @@ class Reading:
 
 def fitted(model: ModelInfo, part: str) -> bool:
     """Whether a part of its card ("sets", "calibration") was fitted for this very network; an epoch's file has none."""
-    return model.kind != "epoch" and bool(model.card.get(part))
+    return model.kind != "epoch" and getattr(model.card, part) is not None
 
 
 def about_sets(level: int | str) -> str:
