@@ -133,7 +133,7 @@ def _record(kind: type) -> _Reader:
     return read
 
 
-def _read_fields(kind: type, found: dict[str, Any], prefix: str, problems: list[str]) -> dict[str, Any]:
+def _read_fields(kind: Any, found: dict[str, Any], prefix: str, problems: list[str]) -> dict[str, Any]:
     values = {}
     for one in fields(kind):
         if "read" in one.metadata and found.get(one.name) is not None:

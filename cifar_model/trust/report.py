@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 
@@ -206,9 +207,9 @@ class Report:
             if self.network != "custom":
                 return layer_table(self.network)
             filters, dense = self.settings.get("filters"), self.settings.get("dense")
-            if not isinstance(filters, list) or not all(_is_width(n) for n in (*filters, dense)):
+            if not isinstance(filters, list) or not _is_width(dense) or not all(map(_is_width, filters)):
                 return None
-            return layer_table(self.network, filters=tuple(filters), dense=int(dense))
+            return layer_table(self.network, filters=tuple(filters), dense=dense)
         except SettingsError:
             return None
 
@@ -290,5 +291,5 @@ def _check(answers: Answers, path: Path) -> None:
         )
 
 
-def _is_width(value: object) -> bool:
+def _is_width(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
