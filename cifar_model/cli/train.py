@@ -1,5 +1,6 @@
 """``python -m cifar_model train``: learn in this process, and show it as it goes."""
 
+import dataclasses
 import shlex
 import sys
 import time
@@ -14,9 +15,10 @@ from cifar_model.errors import RunError, SettingsError
 from cifar_model.networks.choices import NETWORKS, OPTIMIZERS, RECIPES
 from cifar_model.runs.names import check_name, new_name
 from cifar_model.runs.read import ahead_of, max_runs, read_run
-from cifar_model.runs.start import check_capacity
+from cifar_model.runs.start import check_capacity, check_resumable
 from cifar_model.storage import read_json, runs_dir
 from cifar_model.text import share
+from cifar_model.training.finish import learned_nothing
 from cifar_model.training.settings import LIMITS, PRECISIONS, Settings
 from cifar_model.training.train import train as train_run
 
@@ -73,8 +75,18 @@ def _filters(context, parameter, value):
     help="Also train on blends of two images with blended targets, drawn from Beta(ALPHA, ALPHA); 0 for none, 1 for "
     "all ratios alike [default: 0].",
 )
+@click.option(
+    "--early-stopping",
+    type=int,
+    metavar="PATIENCE",
+    help="End when the validation accuracy has not risen for so many epochs; 0 for never [default: 0].",
+)
 @click.option("--run", "name", help="Name of the run [default: a free one, like lab-net-quick-1].")
-@click.option("--resume", metavar="NAME", help="Go on with a run that was stopped, failed or killed.")
+@click.option(
+    "--resume",
+    metavar="NAME",
+    help="Go on with a run that was stopped, failed or killed; with --epochs, also with a finished one.",
+)
 @click.option("--queue", is_flag=True, help="Wait while as many runs train as CIFAR_LAB_MAX_RUNS allows.")
 def train(name, resume, queue, **options):
     """Train a network on CIFAR-10 and keep it as a run.
@@ -84,11 +96,17 @@ def train(name, resume, queue, **options):
     """
     given = {key: value for key, value in options.items() if value is not None}
     if resume:
-        if given or name:
-            raise SettingsError("--resume goes on with the run's own settings: give no other option but --queue.")
-        name, path = resume, _resumable(resume)
+        if given.keys() - {"epochs"} or name:
+            raise SettingsError(
+                "--resume goes on with the run's own settings: give no other option but --epochs and --queue."
+            )
+        name, path = resume, _resumable(resume, epochs := given.get("epochs"))
         stored = read_json(path / "settings.json")
         settings, command = Settings.from_dict(stored.get("settings", {})), stored.get("command", "")
+        if epochs not in (None, settings.epochs):
+            settings = dataclasses.replace(settings, epochs=epochs)
+            more = ["python", "-m", "cifar_model", "train", "--resume", name, "--epochs", str(epochs)]
+            command = f"{command} && {shlex.join(more)}"
     else:
         settings = Settings(**given)
         if settings.data is None and find_source(mini=True).kind == MINI:
@@ -118,6 +136,8 @@ def train(name, resume, queue, **options):
         )
     if card:
         click.echo(_outcome(card))
+        if problem := learned_nothing(card):
+            click.echo(problem)
         click.echo(f"Ask it: python -m cifar_model classify --model {name} PICTURES")
 
 
@@ -141,10 +161,9 @@ def _unused(name: str) -> Path:
     return path
 
 
-def _resumable(name: str) -> Path:
+def _resumable(name: str, epochs: int | None) -> Path:
     run = read_run(name)
-    if run.state == "finished":
-        raise RunError(f"The run {name!r} is finished: there is nothing to resume. Start a new one with --run.")
+    check_resumable(run, epochs)
     return run.path
 
 
