@@ -32,7 +32,7 @@ class Reseed(keras.callbacks.Callback):
 
 
 class CurrentWeights(keras.callbacks.Callback):
-    """Under JAX, `fit` keeps the weights to itself within an epoch: this brings them back to the model, first of all."""
+    """Under JAX, `fit` holds the weights itself within an epoch: this brings them back to the model, first of all."""
 
     def on_train_batch_end(self, batch, logs=None):
         if hasattr(self.model, "jax_state_sync"):

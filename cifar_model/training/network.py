@@ -65,9 +65,7 @@ def compiled_network(settings: Settings, images: np.ndarray, *, precision: str, 
     from cifar_model.networks.optimizers import build_optimizer
 
     with dtype_policy(precision):
-        network = build_network(
-            settings.network, any_size=settings.network == "lab-net", fast=True, **_shape(settings)
-        )
+        network = build_network(settings.network, any_size=settings.network == "lab-net", fast=True, **_shape(settings))
         set_whitening(network, images[:5000])
         momentum = normalization_momentum(total_steps)
         for layer in network.layers:

@@ -107,9 +107,7 @@ def _write_settings(directory: RunDirectory, settings: Settings, command: str, r
     directory.write_history([])
 
 
-def _wait(
-    directory: RunDirectory, control: Control, report: Report, ahead: Callable[[], list[str]]
-) -> bool:
+def _wait(directory: RunDirectory, control: Control, report: Report, ahead: Callable[[], list[str]]) -> bool:
     """Wait until nobody is ahead; False where the run was stopped meanwhile."""
     shown = None
     while (names := ahead()) and not control.stopping:

@@ -26,7 +26,8 @@ from cifar_model.networks.views import single_view
 from cifar_model.runs.change import request
 from cifar_model.runs.read import read_guesses, read_run
 from cifar_model.storage import runs_dir
-from cifar_model.training.batches import augment_batch, blend_batch, epoch_batches, shrink
+from cifar_model.training.augment import augment_batch, blend_batch, shrink
+from cifar_model.training.batches import Batches
 from cifar_model.training.folder import RunDirectory
 from cifar_model.training.settings import Settings
 from cifar_model.training.train import train
@@ -61,16 +62,17 @@ def test_blends_lie_between_two_images_and_so_do_their_targets():
         np.testing.assert_allclose(mixed[i], share * targets[i] + (1 - share) * targets[5 - i], atol=1e-6)
 
 
-def test_outliers_follow_the_batch_and_leave_it_as_it_is():
+def test_outliers_follow_the_batch_from_half_of_the_run_on_and_leave_it_as_it_is():
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (64, 32, 32, 3), np.uint8), rng.integers(0, 10, 64)
     others = rng.integers(0, 256, (9, 32, 32, 3), np.uint8)
-    settings = Settings(network="seed-cnn", batch_size=16, augment=True)
-    without = list(epoch_batches(images, labels, settings=settings, epoch=3))
-    exposed = list(epoch_batches(images, labels, settings=settings, epoch=3, outliers=others))
-    assert len(without) == len(exposed) == 4
-    for (x, y), (more_x, more_y) in zip(without, exposed, strict=True):
-        assert more_x.shape == (24, 32, 32, 3)
+    settings = Settings(network="seed-cnn", batch_size=16, epochs=3, augment=True)
+    without = list(Batches(images, labels, settings=settings))
+    batches = Batches(images, labels, settings=settings, outliers=others)
+    exposed = list(batches)
+    assert len(without) == len(exposed) == len(batches) == 12 and batches.steps == 4
+    for number, ((x, y), (more_x, more_y)) in enumerate(zip(without, exposed, strict=True)):
+        assert len(x) == 16 and len(more_x) == batches.size_at(number) == (16 if number < 6 else 24)
         np.testing.assert_array_equal(more_x[:16], x)
         np.testing.assert_array_equal(more_y[:16], y)
         np.testing.assert_allclose(more_y[16:], 0.1)
@@ -92,23 +94,48 @@ def test_shrink_is_the_mean_over_each_pixels_area(size):
     assert np.abs(shrink(images, size) - expected).max() <= 0.5001
 
 
-def test_epochs_repeat_and_mirror_alternately():
+def test_a_batch_follows_from_seed_epoch_and_step_alone():
     images = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), np.uint8)
     labels = np.arange(64) % 10
-    settings = Settings(network="seed-cnn", recipe="quick", batch_size=16, seed=5)
+    settings = Settings(network="seed-cnn", recipe="quick", batch_size=16, epochs=3, seed=5)
+    whole = list(Batches(images, labels, settings=settings))
+    later = Batches(images, labels, settings=settings)
+    later.pass_over(1)
+    assert len(later) == 8
+    for number in (7, 0, 3):  # in any order
+        for ours, expected in zip(later[number], whole[4 + number], strict=True):
+            np.testing.assert_array_equal(ours, expected)
+    assert not np.array_equal(whole[0][0], whole[4][0])
+    for epoch in (0, 1, 2):
+        targets = np.concatenate([y for _, y in whole[4 * epoch : 4 * epoch + 4]])
+        assert targets.shape == (64, 10) and sorted(targets.argmax(1)) == sorted(labels)
 
-    def epoch(number):
-        pictures, targets = zip(*epoch_batches(images, labels, settings=settings, epoch=number), strict=True)
-        return np.concatenate(pictures), np.concatenate(targets)
 
-    first, again, second = epoch(1), epoch(1), epoch(2)
-    np.testing.assert_array_equal(first[0], again[0])
-    assert not np.array_equal(first[0], second[0])
-    assert first[1].shape == (64, 10) and sorted(first[1].argmax(1)) == sorted(labels)
-    # Without shift, each picture is mirrored in exactly one of two epochs in a row.
-    plain = Settings(network="seed-cnn", recipe="quick", batch_size=64, seed=5, augment=False)
-    order = next(iter(epoch_batches(images, labels, settings=plain, epoch=1)))[0]
+def test_epochs_mirror_alternately():
+    images = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), np.uint8)
+    # Every shift draws the same border where rows and columns are all alike but for the side: which half is bright.
+    images[:, :, :16], images[:, :, 16:] = 0, np.arange(64, 128)[:, None, None, None]
+    settings = Settings(network="seed-cnn", recipe="quick", batch_size=64, epochs=2, seed=5)
+    (first, _), (second, _) = Batches(images, np.zeros(64, int), settings=settings)
+    for number in range(64):
+        ways = [batch[(batch == 64 + number).any((1, 2, 3))][0] for batch in (first, second)]
+        assert (ways[0][16, 0, 0] == 0) != (ways[1][16, 0, 0] == 0)
+    plain = dataclasses.replace(settings, augment=False)
+    order = Batches(images, np.zeros(64, int), settings=plain)[0][0]
     assert {picture.tobytes() for picture in order} == {picture.tobytes() for picture in images}
+
+
+def test_images_grow_and_an_epoch_may_take_them_several_times():
+    images = np.random.default_rng(0).integers(0, 256, (10, 32, 32, 3), np.uint8)
+    settings = Settings(network="lab-net", recipe="quick", batch_size=10, epochs=5, data="mini")  # two passes an epoch
+    batches = Batches(images, np.arange(10), settings=settings)
+    assert batches.steps == 2
+    assert [x.shape[1] for x, _ in batches] == [16] * 3 + [24] * 5 + [32] * 2
+    assert sorted(np.concatenate([batches[0][1], batches[1][1]]).argmax(1)) == sorted([*range(10)] * 2)
+    # `fit` learns from the first two what shapes may come.
+    assert [batches.show_shapes()[i][0].shape[1] for i in (0, 1)] == [16, 32]
+    batches.on_epoch_begin()
+    assert batches[1][0].shape == (10, 16, 16, 3)
 
 
 # ----------------------------------------------------------------------------- whole runs
