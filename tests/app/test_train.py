@@ -314,11 +314,21 @@ def test_an_interrupted_run_is_resumed(home, monkeypatch):
     status = json.loads((path / "status.json").read_text()) | {"pid_started": 1.0}
     (path / "status.json").write_text(json.dumps(status))
     resumed = []
-    monkeypatch.setattr(runs_start, "resume_run", lambda name, queue: resumed.append((name, queue)))
+    monkeypatch.setattr(runs_start, "resume_run", lambda name, epochs, queue: resumed.append((name, epochs, queue)))
     at = open_page(run="cut")
     assert "Its process is gone" in words(at)
     button(at, "Continue").click().run()
-    assert resumed == [("cut", False)]
+    assert resumed == [("cut", None, False)]
+
+
+def test_a_finished_run_gets_more_epochs(home, monkeypatch):
+    write_run(home, "whole", "finished")
+    resumed = []
+    monkeypatch.setattr(runs_start, "resume_run", lambda name, epochs, queue: resumed.append((name, epochs, queue)))
+    at = open_page(run="whole")
+    assert next(item for item in at.number_input if item.label == "Epochs in all").value == 4
+    button(at, "Continue").click().run()
+    assert resumed == [("whole", 4, False)] and not at.exception
 
 
 def test_an_address_of_no_run(home):

@@ -18,6 +18,7 @@ EXPLAIN = {
     "optimizer": "The rule that turns gradients into updates of the weights.",
     "augment": "Mirrors and shifts the training images at random, against overfitting.",
     "fraction": "Train on fewer images: faster, less accurate.",
+    "early_stopping": "Ends the training when the validation accuracy has not improved for so many epochs; 0: never.",
     "seed": "The same seed gives the same initial weights, order and augmentation.",
     "blocks": "A block is a convolution, a normalisation and pooling to half the size.",
     "filters": "The number of filters (output channels) of the block's convolution.",
