@@ -10,7 +10,6 @@ import numpy as np
 from cifar_model.models.layout import CARD_FILE
 from cifar_model.networks.views import single_view
 from cifar_model.storage import write_json
-from cifar_model.training.network import origin_of
 from cifar_model.training.state import Training
 
 NO_TRUST = (
@@ -56,7 +55,7 @@ def write_card(training: Training, scores: dict, assessed: dict | None = None) -
         },
         "command": training.command,
         **({"commit": commit} if (commit := current_commit()) else {}),
-        **({"start_from": origin} if (origin := origin_of(settings)) else {}),
+        **({"start_from": training.origin} if training.origin else {}),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
     write_json(training.directory.path / CARD_FILE, card)

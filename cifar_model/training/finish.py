@@ -32,12 +32,12 @@ def finish(training: Training) -> dict:
         found.save(directory.path)
         scores |= found.card["scores"]
     card = write_card(training, scores, found and found.card)
-    message = [_score_in_words(card)]
-    if learned_nothing(card):
-        message = [learned_nothing(card)]
+    message = f"{_score_in_words(card)} {learned_nothing(card)}".strip()
     if state.epoch < settings.epochs and not stopped:
-        message.append(f"It ended after {state.epoch} of {settings.epochs} epochs: {_why_early(training)}.")
-    directory.set_status("stopped" if stopped else "finished", " ".join(message))
+        early = f"It ended after {state.epoch} of {settings.epochs} epochs: {_why_early(training)}."
+        training.report("note", {"message": early})
+        message = f"{message} {early}"
+    directory.set_status("stopped" if stopped else "finished", message)
     return card
 
 
@@ -52,12 +52,12 @@ def learned_nothing(card: dict) -> str:
         return ""
     usual = default_settings(settings["network"], settings["recipe"], settings.get("data")).learning_rate
     rate = settings["learning_rate"]
+    if card["best_epoch"] == 0:
+        return f"It has learned nothing yet: {100 * accuracy:.1f} % is guessing. Resume it."
     if rate > 1.5 * usual:
         advice = f"Start again with a lower learning rate: {rate:g} was set, the recipe has {usual:g}."
     elif rate < usual / 5:
         advice = f"Start again with a higher learning rate: {rate:g} was set, the recipe has {usual:g}."
-    elif card["best_epoch"] == 0:
-        advice = "It was stopped within its first epoch: resume it."
     else:
         advice = "Start again with a lower learning rate, more epochs or more images."
     return f"It learned nothing: {100 * accuracy:.1f} % is guessing. {advice}"

@@ -51,6 +51,8 @@ class State:
 class Training:
     """One training under way, as its callbacks and its end see it.
 
+    precision : number format that is learned in, "float32" or "bfloat16"
+    origin : what the card tells of the model that the run started from; {} for none
     row : the history row of the epoch that has just ended; None where the epoch was stopped before its end
     """
 
@@ -63,5 +65,6 @@ class Training:
     networks: Networks
     batches: "Batches"
     precision: str
+    origin: dict
     state: State = field(default_factory=State)
     row: dict | None = None

@@ -15,7 +15,7 @@ from cifar_model.training.control import POLL_SECONDS, Control
 from cifar_model.training.data import load_data
 from cifar_model.training.finish import finish
 from cifar_model.training.folder import RunDirectory
-from cifar_model.training.network import build_networks
+from cifar_model.training.network import build_networks, origin_of
 from cifar_model.training.precision import faster_precision
 from cifar_model.training.settings import Settings
 from cifar_model.training.state import Report, State, Training
@@ -59,7 +59,7 @@ def train(
     with directory.hold():
         try:
             control = Control(directory)
-            _write_settings(directory, settings, command, resume)
+            command = _write_settings(directory, settings, command, resume)
             with control.signals():
                 if not _wait(directory, control, report, ahead):
                     return {}
@@ -86,8 +86,8 @@ def train(
             raise
 
 
-def _write_settings(directory: RunDirectory, settings: Settings, command: str, resume: bool) -> None:
-    """Begin a run's records anew, or note what a resumed one has got more of."""
+def _write_settings(directory: RunDirectory, settings: Settings, command: str, resume: bool) -> str:
+    """Begin a run's records anew, or note that a resumed one gets more epochs; returns the command for the card."""
     path = directory.path / "settings.json"
     record = {
         "name": directory.path.name,
@@ -98,13 +98,15 @@ def _write_settings(directory: RunDirectory, settings: Settings, command: str, r
     }
     if resume:
         before = read_json(path)
+        command = command or before.get("command", "")
         if before.get("settings") != record["settings"]:
             write_json(path, before | {"command": command, "settings": record["settings"]})
-        return
+        return command
     for name in ("progress.jsonl", "guesses.jsonl"):
         (directory.path / name).unlink(missing_ok=True)
     write_json(path, record)
     directory.write_history([])
+    return command
 
 
 def _wait(directory: RunDirectory, control: Control, report: Report, ahead: Callable[[], list[str]]) -> bool:
@@ -146,7 +148,9 @@ def _prepare(
     precision = _precision(settings, directory, resume)
     batches = Batches(*data.train, settings=settings, outliers=data.outliers and data.outliers.images)
     networks = build_networks(settings, data, precision=precision, total_steps=len(batches))
-    training = Training(settings, directory, command, report, control, data, networks, batches, precision)
+    training = Training(
+        settings, directory, command, report, control, data, networks, batches, precision, origin_of(settings)
+    )
     if resume:
         _restore(training)
     return training
