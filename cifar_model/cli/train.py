@@ -85,7 +85,8 @@ def _filters(context, parameter, value):
 @click.option(
     "--resume",
     metavar="NAME",
-    help="Go on with a run that was stopped, failed or killed; with --epochs, also with a finished one.",
+    help="Go on with a run that was stopped, failed or killed, if wanted at another --learning-rate; with more "
+    "--epochs, also with a finished one.",
 )
 @click.option("--queue", is_flag=True, help="Wait while as many runs train as CIFAR_LAB_MAX_RUNS allows.")
 def train(name, resume, queue, **options):
@@ -96,17 +97,18 @@ def train(name, resume, queue, **options):
     """
     given = {key: value for key, value in options.items() if value is not None}
     if resume:
-        if given.keys() - {"epochs"} or name:
+        if given.keys() - {"epochs", "learning_rate"} or name:
             raise SettingsError(
-                "--resume goes on with the run's own settings: give no other option but --epochs and --queue."
+                "--resume goes on with the run's own settings: give no other option but --epochs, --learning-rate and "
+                "--queue."
             )
-        name, path = resume, _resumable(resume, epochs := given.get("epochs"))
+        name, path = resume, _resumable(resume, given.get("epochs"))
         stored = read_json(path / "settings.json")
         settings, command = Settings.from_dict(stored.get("settings", {})), stored.get("command", "")
-        if epochs not in (None, settings.epochs):
-            settings = dataclasses.replace(settings, epochs=epochs)
-            more = ["python", "-m", "cifar_model", "train", "--resume", name, "--epochs", str(epochs)]
-            command = f"{command} && {shlex.join(more)}"
+        if (changed := dataclasses.replace(settings, **given)) != settings:
+            settings = changed
+            more = [part for key, value in given.items() for part in ("--" + key.replace("_", "-"), str(value))]
+            command = f"{command} && {shlex.join(['python', '-m', 'cifar_model', 'train', '--resume', name, *more])}"
     else:
         settings = Settings(**given)
         if settings.data is None and find_source(mini=True).kind == MINI:

@@ -55,7 +55,8 @@ def diverged(what: str, epoch: int, step: int, network: keras.Model) -> str:
     rate = float(keras.ops.convert_to_numpy(network.optimizer.learning_rate))
     return (
         f"{what} in epoch {epoch}, step {step}: the network has lost its way. "
-        f"Start again with a learning rate below {rate:.3g}."
+        f"Start again with a learning rate below {rate:.3g}, or go on from its last good epoch with one "
+        "(--resume NAME --learning-rate RATE)."
     )
 
 

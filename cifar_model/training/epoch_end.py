@@ -94,10 +94,10 @@ class Checkpoint(keras.callbacks.Callback):
         self.training = training
 
     def on_epoch_end(self, epoch, logs=None):
-        state, row = self.training.state, self.training.row
+        state, row, settings = self.training.state, self.training.row, self.training.settings
         if not row:
             return
-        state.epoch, state.epochs = row["epoch"], self.training.settings.epochs
+        state.epoch, state.epochs, state.learning_rate = row["epoch"], settings.epochs, settings.learning_rate
         state.seconds += row["seconds"]
         if row["val_accuracy"] >= state.best_accuracy:
             state.best_accuracy, state.best_epoch = row["val_accuracy"], row["epoch"]

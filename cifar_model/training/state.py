@@ -22,6 +22,7 @@ class State:
     """What a run must remember to go on: written into each checkpoint.
 
     epoch, epochs : finished epochs, and how many there were to be
+    learning_rate : the settings' own
     best_accuracy, best_epoch : of the network that is kept; epoch 0 is one stopped within the first epoch
     rate_factor : what the recipe's learning rate is multiplied by, since somebody changed it
     seconds : of training, pauses not counted
@@ -30,6 +31,7 @@ class State:
 
     epoch: int = 0
     epochs: int = 0
+    learning_rate: float = 0.0
     best_accuracy: float = -1.0
     best_epoch: int = 0
     rate_factor: float = 1.0

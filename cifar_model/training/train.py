@@ -37,7 +37,7 @@ def train(
     ----------
     settings : Settings
     run_path : directory of the run; made where it is missing
-    resume : go on from its last finished epoch; `settings` may name more epochs than before
+    resume : go on from its last finished epoch; `settings` may name more epochs than before, or another learning rate
     command : what a person types to repeat this run, for the card
     report : called with ("progress" | "epoch" | "note", record) as things become known
     callbacks : further Keras callbacks for `fit`; at an epoch's end they find loss, accuracy, val_loss, val_accuracy,
@@ -174,13 +174,14 @@ def _restore(training: Training) -> None:
     from cifar_model.training.epoch_end import KeepBest
 
     before = training.directory.load_checkpoint(training.networks.learner)
-    training.state = State.from_dict(before)
-    if training.state.epochs < training.settings.epochs:
-        training.state.early_stopping = None  # it got more epochs, so it may wait again
-    training.batches.pass_over(training.state.epoch)
+    training.state = state = State.from_dict(before)
+    if state.epochs < training.settings.epochs:
+        state.early_stopping = None  # it got more epochs, so it may wait again
+    if state.learning_rate not in (0, training.settings.learning_rate):
+        state.rate_factor = 1.0  # a rate set for the rest of the run replaces one that was set by hand before
+    training.batches.pass_over(state.epoch)
     KeepBest(training).mend()
-    epoch = training.state.epoch
-    message = f"Going on after epoch {epoch}." if epoch else "No epoch was finished: it begins anew."
+    message = f"Going on after epoch {state.epoch}." if state.epoch else "No epoch was finished: it begins anew."
     training.report("note", {"message": message})
 
 

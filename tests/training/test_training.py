@@ -513,12 +513,16 @@ def test_a_finished_run_gets_more_epochs_in_the_number_format_that_it_began_in(t
     ):
         refused = invoke(main, ["train", "--resume", "longer", *arguments])
         assert refused.exit_code in (1, 2) and words in " ".join(refused.output.split())
-    done = invoke(main, ["train", "--resume", "longer", "--epochs", "3"])
+    done = invoke(main, ["train", "--resume", "longer", "--epochs", "3", "--learning-rate", "0.001"])
     assert done.exit_code == 0, done.output
     history, card = read_history(runs_dir() / "longer"), load_card(runs_dir() / "longer")
     assert list(history["epoch"]) == [1, 2, 3] and card["epochs"] == card["settings"]["epochs"] == 3
-    assert card["command"] == first["command"] + " && python -m cifar_model train --resume longer --epochs 3"
+    assert (
+        card["command"]
+        == first["command"] + " && python -m cifar_model train --resume longer --epochs 3 --learning-rate 0.001"
+    )
     settings = Settings.from_dict(card["settings"])
+    assert settings.learning_rate == 0.001
     # The curve is stretched over all of its epochs.
     planned = settings.learning_rate * schedule_factor(settings.details, 14 / 15)
     assert history["learning_rate"].iloc[-1] == pytest.approx(planned, rel=1e-4)
