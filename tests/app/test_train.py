@@ -327,7 +327,7 @@ def test_a_finished_run_gets_more_epochs(home, monkeypatch):
     monkeypatch.setattr(runs_start, "resume_run", lambda name, epochs, queue: resumed.append((name, epochs, queue)))
     at = open_page(run="whole")
     assert next(item for item in at.number_input if item.label == "Epochs in all").value == 4
-    button(at, "Continue").click().run()
+    button(at, "Add epochs").click().run()
     assert resumed == [("whole", 4, False)] and not at.exception
 
 

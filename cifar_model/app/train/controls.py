@@ -73,7 +73,7 @@ def _epochs_form(run: RunInfo) -> None:
         key=f"train_more_{run.name}",
     )  # fmt: skip
     st.caption(f"{done} are done. The recipe's schedule is stretched over all of them.")
-    st.button("Continue", type="primary", on_click=_resume, args=(run.name, epochs), key="train_more_start")
+    st.button("Add epochs", type="primary", on_click=_resume, args=(run.name, epochs), key="train_more_start")
 
 
 def ask(question: str | None, name: str = "") -> None:
