@@ -72,7 +72,7 @@ def _position(run: RunInfo) -> tuple[float, str]:
     done = reached(now) / max(1, now["epochs"])
     where = f"Epoch {now['epoch']} of {now['epochs']} · step {now['step']} of {now['steps']}"
     if run.state == "finished":
-        return 1.0, f"Finished: {epochs} epochs. {run.message}"
+        return 1.0, f"Finished: {run.status.get('epoch', epochs)} epochs. {run.message}"
     if run.state == "running":
         left = now["seconds_left"]
         return min(1.0, done), f"{where} · " + (f"{duration(left)} left" if left > 0.5 else "evaluating the model …")
