@@ -5,6 +5,7 @@ import math
 from cifar_model.data.distilled import mini_score
 from cifar_model.models.layout import MODEL_FILE
 from cifar_model.models.network import load_network
+from cifar_model.text import share
 from cifar_model.training.card_of_run import write_card
 from cifar_model.training.settings import default_settings
 from cifar_model.training.state import Training
@@ -53,24 +54,24 @@ def learned_nothing(card: dict) -> str:
     usual = default_settings(settings["network"], settings["recipe"], settings.get("data")).learning_rate
     rate = settings["learning_rate"]
     if card["best_epoch"] == 0:
-        return f"It has learned nothing yet: {100 * accuracy:.1f} % is guessing. Resume it."
+        return f"It has learned nothing yet: {share(accuracy)} is guessing. Resume it."
     if rate > 1.5 * usual:
         advice = f"Start again with a lower learning rate: {rate:g} was set, the recipe has {usual:g}."
     elif rate < usual / 5:
         advice = f"Start again with a higher learning rate: {rate:g} was set, the recipe has {usual:g}."
     else:
         advice = "Start again with a lower learning rate, more epochs or more images."
-    return f"It learned nothing: {100 * accuracy:.1f} % is guessing. {advice}"
+    return f"It learned nothing: {share(accuracy)} is guessing. {advice}"
 
 
 def _score_in_words(card: dict) -> str:
     scores = card["scores"]
     if "test_accuracy" in scores:
-        return f"Test accuracy {100 * scores['test_accuracy']:.2f} % (epoch {card['best_epoch']})."
+        return f"Test accuracy {share(scores['test_accuracy'], 2)} (epoch {card['best_epoch']})."
     accuracy = scores["validation_accuracy"]
-    message = f"{100 * accuracy:.1f} % of the synthetic validation pictures, epoch {card['best_epoch']}."
+    message = f"{share(accuracy)} of the synthetic validation pictures, epoch {card['best_epoch']}."
     if score := mini_score(card["network"]):
-        message += f" Of real photographs such a network gets about {100 * score[0]:.0f} % right."
+        message += f" Of real photographs such a network gets about {share(score[0], 0)} right."
     return message
 
 
