@@ -1,6 +1,5 @@
 """`blend`: mix two pictures and see what a model makes of it."""
 
-import csv
 import json
 import sys
 from pathlib import Path
@@ -28,7 +27,7 @@ from cifar_model.pictures.encode import enlarge
 from cifar_model.pictures.fit import load_image
 from cifar_model.pictures.mix import MODES
 from cifar_model.pictures.winners import describe_sweep, winner_changes
-from cifar_model.storage import assets_dir
+from cifar_model.storage import CsvWriter, assets_dir
 from cifar_model.text import percent, proportion
 from cifar_model.trust.answer_sets import describe_set
 
@@ -132,10 +131,10 @@ def blend(
             ]
         click.echo(json.dumps(result, indent=2))
     elif print_sweep:
-        rows = csv.writer(sys.stdout, lineterminator="\n")
-        rows.writerow(("ratio", *CLASS_NAMES, *([f"set_{level}"] if level else [])))
+        columns = ("ratio", *CLASS_NAMES, *([f"set_{level}"] if level else []))
+        rows = CsvWriter(sys.stdout, columns, spreadsheet=False)
         for i, (share, row) in enumerate(zip(ratios, sweep.tolist(), strict=True)):
-            rows.writerow((share, *row, *([" ".join(_members(whole.sets[i]))] if level else [])))
+            rows.write((share, *row, *([" ".join(_members(whole.sets[i]))] if level else [])))
     else:
         shares = f"{proportion(ratio)} {a_name} + {proportion(1 - ratio)} {b_name}"
         click.echo(f"{shares}, mixed by {mode}: {classifier.name}")

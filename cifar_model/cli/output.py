@@ -1,6 +1,5 @@
 """Answers as a table, CSV or JSON, and progress."""
 
-import csv
 import json
 import os
 import shutil
@@ -9,13 +8,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 import click
 import numpy as np
 
 from cifar_model.classes import CLASS_NAMES
-from cifar_model.storage import replacing
+from cifar_model.storage import CsvWriter, csv_file
 from cifar_model.text import percent, printable
 from cifar_model.trust.answer_sets import describe_set
 
@@ -48,22 +46,18 @@ class Extras:
 
 
 @contextmanager
-def answer_writer(model: str, paths: list[Path], top: int, as_json: bool, csv_file: str | None, extras: "Extras"):
-    """Where answers go, one at a time: JSON or a table to stdout, CSV to a file or to stdout.
-
-    A CSV file begins with a byte order mark: without one, spreadsheets take UTF-8 for something else.
-    """
+def answer_writer(model: str, paths: list[Path], top: int, as_json: bool, target: str | None, extras: "Extras"):
+    """Where answers go, one at a time: JSON or a table to stdout, CSV to the file `target`, or to stdout for "-"."""
+    columns = ("file", "class", "probability", *CLASS_NAMES, *extras.names())
     with ExitStack() as stack:
         writers = []
-        if csv_file == "-":
-            writers.append(_CsvWriter(sys.stdout, extras))
-        elif csv_file:
-            temporary = stack.enter_context(replacing(csv_file))
-            file = stack.enter_context(open(temporary, "w", encoding="utf-8-sig", newline=""))
-            writers.append(_CsvWriter(file, extras))
+        if target == "-":
+            writers.append(_CsvWriter(CsvWriter(sys.stdout, columns, spreadsheet=False), extras))
+        elif target:
+            writers.append(_CsvWriter(stack.enter_context(csv_file(target, columns)), extras))
         if as_json:
             writers.append(_JsonWriter(model, extras))
-        elif csv_file != "-":
+        elif target != "-":
             writers.append(_TableWriter(paths, top, extras))
         yield _Writers(writers)
 
@@ -82,16 +76,15 @@ class _Writers:
 
 
 class _CsvWriter:
-    def __init__(self, file: TextIO, extras: Extras):
-        self._rows = csv.writer(file, lineterminator="\n")
-        self._rows.writerow(("file", "class", "probability", *CLASS_NAMES, *extras.names()))
+    def __init__(self, rows: CsvWriter, extras: Extras):
+        self._rows = rows
         self._extras = extras
 
     def add(self, answer) -> None:
         p = answer.probabilities.tolist()
         best = int(answer.probabilities.argmax())
         extras = [" ".join(v) if isinstance(v, list) else v for v in self._extras.columns(answer).values()]
-        self._rows.writerow((_text(answer.path), CLASS_NAMES[best], p[best], *p, *extras))
+        self._rows.write((_text(answer.path), CLASS_NAMES[best], p[best], *p, *extras))
 
     def finish(self, failures, left_out=()) -> None:
         pass

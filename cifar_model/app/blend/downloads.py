@@ -1,8 +1,6 @@
 """What Blend gives to take along: picture, chart, table."""
 
-import csv
 import functools
-import io
 
 import numpy as np
 import streamlit as st
@@ -17,6 +15,7 @@ from cifar_model.app.workers.beliefs import Beliefs
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.models.folder import ModelInfo
 from cifar_model.pictures.encode import encode_png
+from cifar_model.storage import csv_bytes
 
 
 def show_downloads(
@@ -58,13 +57,10 @@ def show_downloads(
 
 def _csv(models: list[ModelInfo], sweeps: list[Beliefs], reading: Reading) -> bytes:
     """Rows of model, ratio (share of the first picture, 0 to 1), ten probabilities, and what else a model can say."""
-    text = io.StringIO()
-    writer = csv.writer(text)
     has_sets = any(sweep.sets is not None for sweep in sweeps)
     has_scope = any(sweep.scope is not None for sweep in sweeps)
-    writer.writerow(
-        ["model", "ratio", *CLASS_NAMES, *(["set"] if has_sets else []), *(["scope", "in_scope"] if has_scope else [])]
-    )
+    columns = ["model", "ratio", *CLASS_NAMES, *["set"] * has_sets, *["scope", "in_scope"] * has_scope]
+    rows = []
     for model, sweep in zip(models, sweeps, strict=True):
         for step in range(len(sweep)):
             belief = sweep[step]
@@ -73,5 +69,5 @@ def _csv(models: list[ModelInfo], sweeps: list[Beliefs], reading: Reading) -> by
                 row.append(classes_of(belief.members(reading.level)))
             if has_scope:
                 row += [None, None] if belief.scope is None else [f"{belief.scope:.6f}", bool(belief.in_scope)]
-            writer.writerow(row)
-    return text.getvalue().encode()
+            rows.append(row)
+    return csv_bytes(columns, rows)

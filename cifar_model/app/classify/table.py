@@ -1,14 +1,12 @@
 """The table of all answers on Classify, to look at and to take along."""
 
-import csv
-import io
-
 import streamlit as st
 
 from cifar_model.app.classify.answers import Answers, Entry
 from cifar_model.app.shared.reading import Reading, classes_of
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.models.folder import ModelInfo
+from cifar_model.storage import csv_bytes
 
 
 def show_table(entries: list[Entry], models: list[ModelInfo], answers: Answers, reading: Reading) -> None:
@@ -56,13 +54,4 @@ def table(entries: list[Entry], models: list[ModelInfo], answers: Answers, readi
 
 def as_csv(rows: list[dict]) -> bytes:
     """A table as a file that a spreadsheet opens."""
-
-    def harmless(value):
-        # A spreadsheet would run a file name that begins like a formula.
-        return "'" + value if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
-
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]))
-    writer.writeheader()
-    writer.writerows({name: harmless(value) for name, value in row.items()} for row in rows)
-    return text.getvalue().encode("utf-8-sig")
+    return csv_bytes(list(rows[0]), (row.values() for row in rows))
