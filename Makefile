@@ -51,7 +51,7 @@ $(VENV)/app: requirements.txt constraints.txt
 	$(BIN)/python -m pip install --quiet -r requirements.txt $(CONSTRAINTS)
 	touch $@
 
-$(VENV)/dev: requirements-dev.txt requirements.txt constraints.txt
+$(VENV)/dev: requirements-dev.txt requirements-formats.txt requirements.txt constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt $(CONSTRAINTS)
 	touch $@ $(VENV)/app
