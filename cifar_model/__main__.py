@@ -19,6 +19,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "Score a model on CIFAR-10's test images."),
     "card": ("card", "Tell in plain words what a model is and how far to trust it."),
     "assess": ("assess", "Measure again how far to trust a model, and write it into its card."),
+    "import": ("import_", "Bring in somebody's own model: Keras, SavedModel, LiteRT or ONNX."),
     "export": ("export", "Write a model for other programs: LiteRT, ONNX, SavedModel, HDF5 or Keras."),
     "blend": ("blend", "Mix two pictures and see what the network makes of it."),
 }

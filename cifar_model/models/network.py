@@ -56,9 +56,14 @@ def load_network(path: Path) -> "keras.Model":
     """
     import keras
 
+    if keras.backend.backend() == "tensorflow":
+        from cifar_model.networks import foreign  # noqa: F401  brings TensorFlow; Keras has to know its layer
+
     file = path / MODEL_FILE if path.is_dir() else path
     try:
         network = keras.saving.load_model(file, compile=False, safe_mode=True)
+    except ModelError:
+        raise
     except Exception as error:  # Keras raises many kinds on a broken or hostile file
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(

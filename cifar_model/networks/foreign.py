@@ -94,11 +94,6 @@ def read_files(folder: Path) -> Files:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-def has_gradients(network: "keras.Model") -> bool:
-    """Whether gradients pass through all of a network."""
-    return all(getattr(layer, "differentiable", True) for layer in network.layers)
-
-
 def _open_saved_model(files: Files) -> tuple[object, Callable]:
     """What TensorFlow loaded, which has to be kept, and the signature ``serving_default``."""
     graph = saved_model_pb2.SavedModel()

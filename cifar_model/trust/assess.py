@@ -96,7 +96,7 @@ def assess(
     if single_view(network) is not network:
         (alone,) = outputs(single_view(network), test[0], between)
         scores["test_accuracy_single_view"] = float(accuracy_score(labels, alone.argmax(axis=1)))
-    scores["classes"] = _rounded(_by_class(confusion))
+    scores["classes"] = scores_by_class(confusion)
 
     sets = fit_sets(held_labels, held)
     sets["fitted_on"] = f"{len(held_labels)} held-out training images that chose nothing before"
@@ -126,16 +126,18 @@ def assess(
     return Assessment(card, Answers(raw, labels, fingerprints=fingerprints(test[0])))
 
 
-def _by_class(confusion: np.ndarray) -> dict[str, dict[str, float | None]]:
+def scores_by_class(confusion: np.ndarray) -> dict[str, dict[str, float | None]]:
+    """Precision and recall of each class, for a card; None where nothing was called so, or nothing is one."""
     precision, recall = precision_recall(confusion)
     called, shown = confusion.sum(axis=0), confusion.sum(axis=1)
-    return {
+    found = {
         name: {
             "precision": float(precision[i]) if called[i] else None,
             "recall": float(recall[i]) if shown[i] else None,
         }
         for i, name in enumerate(CLASS_NAMES)
     }
+    return _rounded(found)
 
 
 def _scope_card(held: np.ndarray, test: np.ndarray, outside: np.ndarray) -> dict:
