@@ -238,7 +238,7 @@ def _logits(network: "keras.Model") -> "keras.Model":
         logits = ops.matmul(ops.cast(last.input, last.kernel.dtype), last.kernel)
         logits = logits if last.bias is None else logits + last.bias
     else:  # somebody's own network
-        logits = ops.log(ops.maximum(network.output, 1e-7))
+        logits = ops.log(ops.maximum(network.output, 1e-30))
     return Model(network.inputs, ops.cast(logits, "float32"), name=f"{network.name}-logits")
 
 

@@ -52,7 +52,7 @@ def card(name: str, as_json: bool) -> None:
         why = report.explanation
         _head("Reasons", "Hiding the marked fifth of a picture should cost the answer more than hiding a random fifth.")
         click.echo(f"  Marked: {100 * why.drop_marked:.0f} points lost. Random: {100 * why.drop_random:.0f}.")
-    if not (report.set_levels and report.scope) and not report.is_epoch:
+    if not (report.set_levels and report.scope) and not report.is_epoch and not report.is_imported:
         click.echo(f"\nSome of this was never measured. With CIFAR-10 at hand: python -m cifar_model assess {name}")
     for problem in report.problems:
         click.echo(f"Warning: {problem}", err=True)

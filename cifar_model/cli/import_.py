@@ -1,7 +1,6 @@
 """`import`: somebody's own model."""
 
 import json
-import re
 import sys
 from pathlib import Path
 
@@ -9,9 +8,9 @@ import click
 
 from cifar_model.cli.output import progress_bar
 from cifar_model.data.find import is_available
-from cifar_model.models.importing.bring import import_model
+from cifar_model.models.importing.bring import import_model, suggested_name
 from cifar_model.models.importing.fit import PIXELS
-from cifar_model.runs.names import MAX_NAME_LENGTH, check_name
+from cifar_model.runs.names import check_name
 from cifar_model.storage import runs_dir
 from cifar_model.trust.score import score_model
 
@@ -37,7 +36,7 @@ def import_(
 ) -> None:
     """Bring in somebody's own model: PATH is a .keras, .h5, .tflite or .onnx file, or a SavedModel folder.
 
-    It becomes a model like any other here: it can be asked, explained, mixed pictures put to it, compared. How it
+    It becomes a model like any other here, to be asked, explained and compared. How it
     wants its pixels, whether it answers probabilities, and the order of its classes are found on labelled pictures.
     Code in a file (Lambda layers) is refused.
     """
@@ -58,11 +57,3 @@ def import_(
     if accuracy is not None:
         click.echo(f"  {100 * accuracy:.2f} % of {card['data']['test']:,} test images are right.")
     click.echo(f"Kept in {target}. Ask it: python -m cifar_model classify PICTURE --model {name}")
-
-
-def suggested_name(path: Path) -> str:
-    """A name for a model after its file: "My net (2).h5" becomes "My-net-2"."""
-    stem = path.resolve().name if path.is_dir() else path.name.removesuffix(".weights.h5")
-    stem = stem if path.is_dir() else stem.rsplit(".", 1)[0]
-    name = re.sub(r"[^A-Za-z0-9_]+", "-", stem).strip("-_")[:MAX_NAME_LENGTH].rstrip("-_") or "imported"
-    return f"{name}-own" if name.lower() in ("lab-net", "seed-cnn") else name

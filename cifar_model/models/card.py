@@ -300,6 +300,26 @@ class Origin:
     seconds: float | None = _part(_number(0))
 
 
+def _texts(value: Any, where: str, problems: list[str]) -> tuple[str, ...] | None:
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return tuple(value)
+    return _refuse(value, where, "a list of texts", problems)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """Where a model that somebody brought in came from, and how it was fitted to this lab, see `models.importing`."""
+
+    file: str = _part(_text, "")
+    format: str = _part(_text, "")
+    pixels: str = _part(_text, "")
+    output: str = _part(_text, "")
+    classes: tuple[str, ...] = _part(_texts, ())
+    accuracy: float | None = _part(_SHARE)
+    notes: tuple[str, ...] = _part(_texts, ())
+    created: str = _part(_text, "")
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Card:
     """What is known of a model; "" or None where it isn't. `bool(card)`: whether there is a card at all.
@@ -333,6 +353,7 @@ class Card:
     command: str = _part(_text, "")
     commit: str = _part(_text, "")
     start_from: Origin | None = _part(_record(Origin))
+    imported: Imported | None = _part(_record(Imported))
     created: str = _part(_text, "")
     assessed: dict[str, Any] = _parts(_object)
     stored: dict[str, Any] = field(default_factory=dict, repr=False)

@@ -196,6 +196,11 @@ class Report:
         """Whether it learned from the synthetic pictures that ship with the project, which have no test part."""
         return self.card.data.source.startswith("distilled")
 
+    @property
+    def is_imported(self) -> bool:
+        """Whether somebody brought it in: which images it learned from isn't known."""
+        return self.card.imported is not None
+
     @cached_property
     def network(self) -> str:
         """The architecture's name, "" where the card has none."""
@@ -218,7 +223,11 @@ class Report:
         card, data = self.card, self.card.data
         said = []
         parameters = card.parameters
-        if self.network:
+        if (brought := card.imported) is not None:
+            weights = f" with {parameters:,} weights" if parameters else ""
+            said.append(f"A network{weights}, brought in as “{brought.file}” ({brought.format}).")
+            said += brought.notes
+        elif self.network:
             about = NETWORKS.get(self.network, "").rstrip(".")
             weights = f" with {parameters:,} weights" if parameters else ""
             said.append(f"A {self.network}{weights}" + (f" ({about[0].lower() + about[1:]})." if about else "."))
@@ -241,9 +250,11 @@ class Report:
         if self.accuracy is not None and self.test_pictures:
             # Half up, so that 8.5 of 10 is told as 9.
             of_ten = math.floor(10 * self.accuracy + 0.5)
+            unseen = "" if self.is_imported else " that it had never seen"
+            doubt = " If it learned from them, that says little." if self.is_imported else ""
             said.append(
-                f"Of {self.test_pictures:,} test pictures that it had never seen, it names {share(self.accuracy)} "
-                f"rightly: about {of_ten} of 10. Guessing would get 1 of 10."
+                f"Of {self.test_pictures:,} test pictures{unseen}, it names {share(self.accuracy)} rightly: about "
+                f"{of_ten} of 10. Guessing would get 1 of 10.{doubt}"
             )
         return said
 

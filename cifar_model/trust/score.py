@@ -7,6 +7,7 @@ import numpy as np
 
 from cifar_model.data.cache import load_cifar10
 from cifar_model.data.find import find_source
+from cifar_model.data.split import fingerprints
 from cifar_model.models.answers import write_answers
 from cifar_model.models.card import load_card
 from cifar_model.models.layout import CARD_FILE
@@ -50,6 +51,6 @@ def score_model(path: Path, data: str | None = None, between: Callable[[], None]
     card["confusion"] = confusion.tolist()
     card["data"] = card.get("data", {}) | {"test": len(labels)}
     card["scored_on"] = find_source(data).title
-    write_answers(path, probabilities=probabilities, labels=labels)
+    write_answers(path, probabilities=probabilities, labels=labels, fingerprints=fingerprints(images))
     write_json(path / CARD_FILE, card)
     return card

@@ -18,6 +18,13 @@ def show_missing(report: Report, what: str) -> None:
         how = f"It is measured for a run's best epoch alone: choose “Best epoch” of **{escape_markdown(run)}** above."
     elif not report.card:
         how = f"{name} has no card that can be read. A card is written when a training ends."
+    elif report.is_imported:
+        how = (
+            f"{name} was brought in. What is fitted or judged on images that a model has never seen can't be had for "
+            "it, since nobody knows which it has seen."
+            if report.accuracy is not None
+            else f"{name} was brought in where CIFAR-10 is not at hand. Bring it in again where it is."
+        )
     elif report.is_distilled:
         how = (
             f"{name} was trained on the distilled images that ship with this project; its accuracy on photographs was "

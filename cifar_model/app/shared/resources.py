@@ -16,6 +16,7 @@ import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 
 from cifar_model.app.shared.background import Task
+from cifar_model.app.shared.workshop import Workshop
 from cifar_model.app.workers.beliefs import Beliefs
 from cifar_model.app.workers.prepare import Picture
 from cifar_model.app.workers.process import Worker
@@ -114,6 +115,27 @@ def _ask(model: Path, stamp: int | None, pixels: np.ndarray) -> Beliefs:
 def chart(kind: str, *arguments) -> dict:
     """A chart by its kind, as in `charts.chart`: a Vega-Lite specification for `st.vega_lite_chart`."""
     return drawing().call("chart", kind, *arguments)
+
+
+@st.cache_resource(show_spinner=False)
+def workshop() -> Workshop:
+    """The process for what takes long and happens seldom: models in and out."""
+    return Workshop(Worker)
+
+
+def taken(model: Path, name: str, to: str, calibrated: bool) -> Future:
+    """A model in another format as a zip file, and how it was compared, as in `inout.take`."""
+    return _taken(model, version(model), name, to, calibrated)
+
+
+def forget_taken(model: Path, name: str, to: str, calibrated: bool) -> None:
+    """Forget one that failed."""
+    _taken.clear(model, version(model), name, to, calibrated)
+
+
+@st.cache_resource(max_entries=6, show_spinner=False)
+def _taken(model: Path, stamp: int | None, name: str, to: str, calibrated: bool) -> Future:
+    return workshop().submit("take", model, name, to, calibrated)
 
 
 def filters(model: Path) -> tuple[str, np.ndarray]:

@@ -17,6 +17,7 @@ import numpy as np
 from cifar_model.app.workers.beliefs import answer
 from cifar_model.app.workers.charts import chart, draw_sweep
 from cifar_model.app.workers.evidence import explain, nearest, neighbours_ready, prepare_neighbours
+from cifar_model.app.workers.inout import bring, take
 from cifar_model.app.workers.networks import activations, filters
 from cifar_model.app.workers.prepare import mix, prepare
 from cifar_model.data.cache import cache_entry, load_cifar10
@@ -51,6 +52,8 @@ JOBS: dict[str, Callable] = {
     "read_test": read_test,
     "filters": filters,
     "activations": activations,
+    "bring": bring,
+    "take": take,
     "hello": lambda: os.getpid(),
 }
 

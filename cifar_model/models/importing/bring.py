@@ -1,5 +1,6 @@
 """Make a model folder of somebody's own network."""
 
+import re
 import shutil
 import time
 import uuid
@@ -11,9 +12,9 @@ import numpy as np
 from cifar_model.classes import CLASS_NAMES, IMAGE_SIZE
 from cifar_model.errors import LabError, ModelError
 from cifar_model.models.importing import inspect
-from cifar_model.models.importing.fit import LOGITS, PROBABILITIES, Fit, check_classes, find_fit, scaling
+from cifar_model.models.importing.fit import PROBABILITIES, YES_OR_NO, Fit, check_classes, find_fit, scaling
 from cifar_model.models.importing.load import is_own, load_foreign
-from cifar_model.models.layout import ANSWERS_FILE, CARD_FILE, HISTORY_FILE, MODEL_FILE, SCOPE_FILE
+from cifar_model.models.layout import ANSWERS_FILE, CARD_FILE, HISTORY_FILE, MODEL_FILE
 from cifar_model.models.network import load_network, save_network
 from cifar_model.networks.backend import import_keras
 from cifar_model.networks.views import single_view
@@ -22,6 +23,7 @@ from cifar_model.storage import read_json, write_json
 if TYPE_CHECKING:
     import keras
 
+_LONGEST_NAME = 60  # characters, as runs.names allows
 UNCALIBRATED = (
     "No calibration is known: nobody knows which images it has learned from, so none can be told to be new to it. Its "
     "percentages are the network's own."
@@ -88,7 +90,7 @@ def _copy_folder(path: Path, folder: Path, name: str) -> dict:
     """A folder of this lab with all that was measured, as it is."""
     import_keras()
     load_network(path)
-    for file in (MODEL_FILE, HISTORY_FILE, ANSWERS_FILE, SCOPE_FILE):
+    for file in (MODEL_FILE, HISTORY_FILE, ANSWERS_FILE):
         if (path / file).is_file():
             shutil.copyfile(path / file, folder / file)
     card = read_json(path / CARD_FILE) if (path / CARD_FILE).is_file() else {}
@@ -146,24 +148,47 @@ def assemble(network: "keras.Model", fit: Fit) -> "keras.Model":
         )(x)
     elif fit.pixels != "0-255":
         x = layers.Rescaling(*found, dtype="float32", name=named("scale"))(x)
+    order = np.array(fit.order)
+    if _reorder(network, order):
+        order = np.arange(len(CLASS_NAMES))
     # The call of a network on a symbolic tensor would make it one layer; this runs its layers one by one.
     x = network.call(x)
     x = x[0] if isinstance(x, list | tuple) else x
-    if fit.output != PROBABILITIES:
-        if fit.output != LOGITS:
-            p = ops.clip(ops.cast(x, "float32"), 1e-7, 1 - 1e-7)
-            x = ops.subtract(ops.log(p), ops.log(ops.subtract(1.0, p)))
-        x = layers.Softmax(dtype="float32", name=named("probabilities"))(x)
-    elif x.dtype != "float32":
-        x = layers.Activation("linear", dtype="float32", name=named("float32"))(x)
-    if fit.order != tuple(range(len(CLASS_NAMES))):
+    if fit.output == YES_OR_NO:
+        p = ops.clip(ops.cast(x, "float32"), 1e-7, 1 - 1e-7)
+        x = ops.subtract(ops.log(p), ops.log(ops.subtract(1.0, p)))
+    if (order != np.arange(len(CLASS_NAMES))).any():
         put = layers.EinsumDense(
             "bi,io->bo", output_shape=len(CLASS_NAMES), trainable=False, dtype="float32", name=named("class_order")
         )
         x = put(x)
-        matrix = [[float(fit.order[i] == o) for o in range(len(CLASS_NAMES))] for i in range(len(CLASS_NAMES))]
-        put.set_weights([np.array(matrix, np.float32)])
+        put.set_weights([np.eye(len(CLASS_NAMES), dtype=np.float32)[order]])
+    if fit.output != PROBABILITIES:
+        x = layers.Softmax(dtype="float32", name=named("probabilities"))(x)
+    elif x.dtype != "float32":
+        x = layers.Activation("linear", dtype="float32", name=named("float32"))(x)
     try:
         return Model(start, x, name=network.name.removesuffix("-mirror-average") or "imported")
     except ValueError as error:
         raise ModelError(f"The network can't be joined with what it needs around it: {error}") from error
+
+
+def _reorder(network: "keras.Model", order: np.ndarray) -> bool:
+    """Put the last dense layer's outputs into our order, in place; False where another layer decides."""
+    from keras import layers
+
+    last = network.outputs[0]._keras_history.operation
+    while isinstance(last, layers.Softmax | layers.Activation):
+        last = last.input._keras_history.operation
+    if not isinstance(last, layers.Dense) or last.units != len(CLASS_NAMES):
+        return False
+    last.set_weights([weights[..., np.argsort(order)] for weights in last.get_weights()])
+    return True
+
+
+def suggested_name(path: Path) -> str:
+    """A name for a model after its file: "My net (2).h5" becomes "My-net-2"."""
+    stem = path.resolve().name if path.is_dir() else path.name.removesuffix(".weights.h5")
+    stem = stem if path.is_dir() else stem.rsplit(".", 1)[0]
+    name = re.sub(r"[^A-Za-z0-9_]+", "-", stem).strip("-_")[:_LONGEST_NAME].rstrip("-_") or "imported"
+    return f"{name}-own" if name.lower() in ("lab-net", "seed-cnn") else name

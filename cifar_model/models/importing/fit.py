@@ -1,7 +1,7 @@
 """How somebody's network wants its pixels, what its ten numbers are, and in which order: found on labelled pictures."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -107,7 +107,7 @@ def labelled_pictures(data: str | None = None) -> tuple[np.ndarray, np.ndarray, 
 
 
 def check_classes(text: str | None) -> tuple[int, ...] | None:
-    """ "cat,dog,…" as the numbers of the classes, in the order of the network's outputs; SettingsError if not all ten."""
+    """Ten names with commas between as the numbers of the classes, in that order; SettingsError if not all ten."""
     if text is None:
         return None
     names = [name.strip().lower() for name in text.split(",")]
@@ -219,7 +219,9 @@ def _try(outputs: np.ndarray, labels: np.ndarray, given: tuple[int, ...] | None)
     p = probabilities(outputs, kind)
     right = p[np.arange(len(labels)), np.argsort(order)[labels]]
     accuracy = counts[usual, order].sum() / len(labels)
-    return _Tried(float(accuracy), float(-np.log(np.maximum(right, 1e-12)).mean()), tuple(map(int, order)), kind, unclear)
+    return _Tried(
+        float(accuracy), float(-np.log(np.maximum(right, 1e-12)).mean()), tuple(map(int, order)), kind, unclear
+    )
 
 
 def best_order(counts: np.ndarray) -> tuple[int, ...]:
@@ -230,7 +232,7 @@ def best_order(counts: np.ndarray) -> tuple[int, ...]:
     """
     n = len(counts)
 
-    @lru_cache(maxsize=None)
+    @cache
     def best(row: int, used: int) -> tuple[int, tuple[int, ...]]:
         if row == n:
             return 0, ()

@@ -3,8 +3,11 @@
 import re
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from cifar_model.classes import CLASS_NAMES, IMAGE_SIZE
 from cifar_model.errors import LabError, ModelError
@@ -132,34 +135,42 @@ def _with_weights(path: Path) -> "keras.Model":
     """One of this lab's networks with the weights of a file; found by trying them all."""
     import h5py
 
+    arrays: dict[str, np.ndarray] = {}
     with h5py.File(path) as file:
         legacy = "layer_names" in file.attrs
-        shapes: list[tuple[str, tuple]] = []
-        file.visititems(lambda name, item: shapes.append((name, item.shape)) if hasattr(item, "shape") else None)
-    with tempfile.TemporaryDirectory(prefix="import-") as folder:
+        file.visititems(lambda name, item: arrays.update({name: item[()]}) if hasattr(item, "shape") else None)
+    held = {_mark(array) for array in arrays.values()}
+    with tempfile.TemporaryDirectory(prefix="import-") as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of layers that the file has not
         copy = Path(folder) / ("model.h5" if legacy else "model.weights.h5")  # Keras goes by the name's end
         shutil.copyfile(path, copy)
-        for make in (lambda: build_network("seed-cnn"), lambda: build_network("lab-net"), lambda: _custom(shapes)):
+        for make in (lambda: build_network("seed-cnn"), lambda: build_network("lab-net"), lambda: _custom(arrays)):
             for average in (lambda network: network, mirror_average):
                 try:
                     network = average(make())
                     network.load_weights(copy)
                 except Exception:  # other shapes, other layers: Keras raises many kinds
                     continue
-                return network
+                # Keras may leave layers as they were, with a warning.
+                if all(_mark(weights) in held for weights in network.get_weights()):
+                    return network
     raise ModelError(
         f"{path.name} holds weights without a network, and they fit none of this lab's ({', '.join(NETWORKS)}). "
         "Save the whole model: model.save('model.keras')."
     )
 
 
-def _custom(shapes: list[tuple[str, tuple]]) -> "keras.Model":
-    """A network of the architecture "custom" whose filters and dense layer have these shapes."""
+def _mark(array: np.ndarray) -> tuple:
+    return np.shape(array), np.asarray(array, np.float32).tobytes()
 
-    def place(entry: tuple[str, tuple]) -> list:
-        return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", entry[0])]
 
-    shapes = sorted(shapes, key=place)
-    filters = tuple(shape[3] for _, shape in shapes if len(shape) == 4)
-    dense = [shape[1] for _, shape in shapes if len(shape) == 2]
+def _custom(arrays: dict[str, np.ndarray]) -> "keras.Model":
+    """A network of the architecture "custom" whose filters and dense layer have these arrays' shapes."""
+
+    def place(name: str) -> list:
+        return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+    shapes = [arrays[name].shape for name in sorted(arrays, key=place)]
+    filters = tuple(shape[3] for shape in shapes if len(shape) == 4)
+    dense = [shape[1] for shape in shapes if len(shape) == 2]
     return build_network("custom", filters=filters, dense=dense[0])
