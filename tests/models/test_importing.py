@@ -58,6 +58,7 @@ def own(stripes):
         if key not in made:
             keras.utils.set_random_seed(1)
             wide = [
+                *([keras.layers.Rescaling(1 / 255)] if pixels == "0-255" else []),
                 keras.layers.Conv2D(12, 5, strides=3, activation="relu"),
                 keras.layers.Conv2D(16, 3, strides=2, activation="relu"),
                 keras.layers.Flatten(),
@@ -73,7 +74,7 @@ def own(stripes):
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=ends == "linear")
             if ends == "sigmoid":
                 loss = "binary_crossentropy"
-            network.compile(keras.optimizers.Adam(3e-4 if pixels == "0-255" else 3e-3), loss)
+            network.compile(keras.optimizers.Adam(3e-3), loss)
             wanted = labels if order is None else np.argsort(order)[labels]
             wanted = np.eye(10, dtype=np.float32)[wanted] if ends == "sigmoid" else wanted
             network.fit(scaled(images, pixels), wanted, batch_size=60, epochs=12, verbose=0)
@@ -173,19 +174,13 @@ def test_litert_and_onnx_files(own, stripes, tmp_path, to):
 
 def test_channels_first_and_one_picture_at_a_time(own, stripes, tmp_path):
     """As PyTorch exports: (1, 3, 32, 32)."""
+    import keras
     import tensorflow as tf
 
     network, (images, _) = own("-1-1", ends="linear", functional=True), stripes[2]
-
-    class First(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec((1, 3, 32, 32), tf.float32)])
-        def serve(self, x):
-            return self.network(tf.transpose(x, (0, 2, 3, 1)))
-
-    module = First()
-    module.network = network
-    tf.saved_model.save(module, str(tmp_path / "saved"), signatures={"serving_default": module.serve})
-    (tmp_path / "mine.tflite").write_bytes(tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "saved")).convert())
+    turned = keras.Sequential([keras.Input((3, 32, 32)), keras.layers.Permute((2, 3, 1)), network])
+    shape = tf.TensorSpec((1, 3, 32, 32), tf.float32)
+    turned.export(tmp_path / "mine.tflite", format="litert", input_signature=[shape], verbose=False)
     card, classifier = bring(tmp_path / "mine.tflite", tmp_path)
     assert card["imported"]["pixels"] == "-1-1"
     assert np.abs(classifier.predict(images[:9]) - expected(network, images[:9], "-1-1")).max() < 1e-4
