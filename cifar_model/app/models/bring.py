@@ -5,8 +5,10 @@ from pathlib import Path
 
 import streamlit as st
 
+
 from cifar_model.app.models.words import plain_text
 from cifar_model.app.shared import resources
+from cifar_model.app.shared.options import LINK
 from cifar_model.app.shared.owner import ask_for_code, is_owner
 from cifar_model.app.shared.page import guarded
 from cifar_model.app.workers.inout import LARGEST_UPLOAD
@@ -101,5 +103,5 @@ def _finish(name: str, job: Future) -> None:
         notes.append(f"{100 * accuracy:.1f} % of the test images are right.")
     resources.models.clear()
     st.session_state[BROUGHT] = name, notes
-    st.session_state["model"] = name
+    st.query_params[LINK] = name  # as a link does it
     st.rerun()
