@@ -96,7 +96,7 @@ def read_files(folder: Path) -> Files:
 
 def _open_saved_model(files: Files) -> tuple[object, Callable]:
     """What TensorFlow loaded, which has to be kept, and the signature ``serving_default``."""
-    graph = saved_model_pb2.SavedModel()
+    graph = saved_model_pb2.SavedModel()  # ty: ignore[missing-attribute]  (made at import)
     try:
         graph.ParseFromString(files["saved_model.pb"])
     except Exception:
@@ -127,10 +127,11 @@ def _open_saved_model(files: Files) -> tuple[object, Callable]:
         raise ModelError(f"It wants {len(inputs)} inputs ({', '.join(inputs)}); expected one, the picture.")
     ((name, spec),) = inputs.items()
     tens = [key for key, out in outputs.items() if out.shape.is_compatible_with((None, len(CLASS_NAMES)))]
-    if not spec.shape.is_compatible_with((spec.shape[:1] or [None]) + _PICTURE) or len(tens) != 1:
+    first = spec.shape[0] if spec.shape.rank else None
+    if not spec.shape.is_compatible_with((first, *_PICTURE)) or len(tens) != 1:
         shapes = ", ".join(str(output.shape) for output in outputs.values())
         raise ModelError(f"It maps {spec.shape} to {shapes}; {_EXPECTED}")
-    single = spec.shape.rank is not None and spec.shape[0] == 1
+    single = first == 1
 
     def answer(pixels):
         pixels = tf.cast(pixels, spec.dtype)
@@ -241,7 +242,7 @@ def _open_onnx(content: bytes) -> Callable[[np.ndarray], np.ndarray]:
         raise ModelError(f"It wants pixels as {inputs[0].type}; expected numbers (float) or bytes (uint8).")
 
     def run(pixels: np.ndarray) -> np.ndarray:
-        return session.run(None, {name: pixels.astype(kind)})[0].astype(np.float32)
+        return np.asarray(session.run(None, {name: pixels.astype(kind)})[0], np.float32)
 
     return _batched(run, shape)
 

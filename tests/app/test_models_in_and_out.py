@@ -51,7 +51,7 @@ def press(at, label):
 
 def test_an_upload_becomes_a_model_and_is_chosen(page, random_model, monkeypatch):
     monkeypatch.setattr(resources, "models", all_models)
-    at = page.open("models")
+    at = page.open("models", show="files")
     give(at, "My net.keras", (random_model / "model.keras").read_bytes())
     at = press(at, "Bring it in")
     assert not at.exception and not at.error, at.error
@@ -63,7 +63,7 @@ def test_an_upload_becomes_a_model_and_is_chosen(page, random_model, monkeypatch
 
 
 def test_what_is_no_model_is_told_and_another_can_be_tried(page):
-    at = give(page.open("models"), "mine.keras", b"not a model")
+    at = give(page.open("models", show="files"), "mine.keras", b"not a model")
     at = press(at, "Bring it in")
     assert "damaged, or something else" in at.error[0].value and not at.exception
     assert not (runs_dir() / "mine").exists()
@@ -76,18 +76,22 @@ def test_a_lambda_layer_is_refused(page, tmp_path):
     network = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Lambda(lambda x: x), keras.layers.Flatten(),
                                 keras.layers.Dense(10)])  # fmt: skip
     network.save(tmp_path / "mine.keras")
-    at = press(give(page.open("models"), "mine.keras", (tmp_path / "mine.keras").read_bytes()), "Bring it in")
+    at = press(
+        give(page.open("models", show="files"), "mine.keras", (tmp_path / "mine.keras").read_bytes()), "Bring it in"
+    )
     assert "Lambda layer" in at.error[0].value
 
 
 def test_other_formats_are_not_taken_from_uploads(page):
-    at = press(give(page.open("models"), "mine.keras", b"\x1c\x00\x00\x00TFL3" + bytes(64)), "Bring it in")
+    at = press(
+        give(page.open("models", show="files"), "mine.keras", b"\x1c\x00\x00\x00TFL3" + bytes(64)), "Bring it in"
+    )
     assert "is no .keras or .h5 file" in at.error[0].value
 
 
 def test_a_name_that_is_taken_and_classes_that_are_not_ten(page, random_model):
     (runs_dir() / "mine").mkdir(parents=True)
-    at = give(page.open("models"), "mine.keras", (random_model / "model.keras").read_bytes())
+    at = give(page.open("models", show="files"), "mine.keras", (random_model / "model.keras").read_bytes())
     at = press(at, "Bring it in")
     assert "There is a 'mine' already" in at.error[0].value
     at.text_input(key="models_bring_name").set_value("other")
@@ -117,7 +121,7 @@ def test_who_sits_at_the_machine(monkeypatch, address, headers, allowed):
 
 def test_others_need_the_teachers_code(page, monkeypatch):
     monkeypatch.setattr("cifar_model.app.models.bring.is_owner", lambda: False)
-    at = page.open("models")
+    at = page.open("models", show="files")
     assert owner.TEACHER_CODE in words(at) and not any(i.key == "owner_code" for i in at.text_input)
     assert not any(one.key == "models_bring_file" for one in at.file_uploader)
 
@@ -126,7 +130,7 @@ def test_the_right_code_opens_the_door(page, monkeypatch):
     monkeypatch.setenv(owner.TEACHER_CODE, "chalk")
     known = lambda: bool(owner.st.session_state.get(owner.KNOWN))  # noqa: E731
     monkeypatch.setattr("cifar_model.app.models.bring.is_owner", known)
-    at = page.open("models")
+    at = page.open("models", show="files")
     at.text_input(key="owner_code").set_value("cheese").run()
     assert "not the code" in at.error[0].value
     at.text_input(key="owner_code").set_value("chalk").run()
@@ -134,7 +138,7 @@ def test_the_right_code_opens_the_door(page, monkeypatch):
 
 
 def test_a_model_is_taken_along(page, random_model, tmp_path):
-    at = page.open("models")
+    at = page.open("models", show="files")
     assert at.checkbox(key="models_take_calibrated").disabled  # this model has no calibration
     at.selectbox(key="models_take_format").set_value("keras").run()
     at = press(at, "Prepare")

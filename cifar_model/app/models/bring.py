@@ -5,7 +5,6 @@ from pathlib import Path
 
 import streamlit as st
 
-
 from cifar_model.app.models.words import plain_text
 from cifar_model.app.shared import resources
 from cifar_model.app.shared.options import LINK

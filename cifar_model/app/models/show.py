@@ -24,7 +24,6 @@ from cifar_model.text import escape_markdown
 from cifar_model.trust.report import Report
 
 
-
 def _show_in_and_out(report: Report) -> None:
     show_take(report)
     show_bring()

@@ -143,7 +143,7 @@ def _read_onnx(file: Path) -> Answer:
     found = [one.name for one in session.get_inputs()]
     if len(found) != 1:
         raise ModelError(f"{file.name} came out with {len(found)} inputs ({', '.join(found)}); expected one.")
-    return lambda pixels: session.run(None, {found[0]: pixels})[0]
+    return lambda pixels: np.asarray(session.run(None, {found[0]: pixels})[0])
 
 
 FORMATS = {

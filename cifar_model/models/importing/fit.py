@@ -76,7 +76,7 @@ def scaled(images: np.ndarray, pixels: str) -> np.ndarray:
     """Raw pixels (n, 32, 32, 3), 0 to 255, in a range of PIXELS: float32."""
     images = images.astype(np.float32)
     if (found := scaling(pixels)) is not None:
-        return (images * np.float32(found[0]) + np.float32(found[1])).astype(np.float32)
+        return (images * np.asarray(found[0], np.float32) + np.asarray(found[1], np.float32)).astype(np.float32)
     centred = images - images.mean(axis=(1, 2, 3), keepdims=True)
     return centred / np.maximum(centred.std(axis=(1, 2, 3), keepdims=True), 1e-3)
 
