@@ -12,6 +12,7 @@ from helpers import make_pictures
 
 from cifar_model.answering.classifier import Classifier
 from cifar_model.app.shared import owner, resources
+from cifar_model.models.card import load_card
 from cifar_model.models.folder import ModelInfo
 from cifar_model.models.network import load_network
 from cifar_model.networks.backend import import_keras
@@ -57,7 +58,7 @@ def test_an_upload_becomes_a_model_and_is_chosen(page, random_model, monkeypatch
     assert not at.exception and not at.error, at.error
     assert at.selectbox(key="model").value == "My-net"
     assert "**My-net** is here now" in at.success[0].value and "network of this lab" in at.success[0].value
-    assert "brought in as “My net.keras”" in words(at)
+    assert load_card(runs_dir() / "My-net")["imported"]["file"] == "My net.keras"
     images = make_pictures(1, 1)[0]
     assert np.array_equal(Classifier("My-net").predict(images), Classifier(random_model).predict(images))
 

@@ -174,7 +174,7 @@ FORMATS = {
         _write_saved_model,
         _read_saved_model,
         "import tensorflow as tf",
-        'tf.saved_model.load("saved_model").serve(pixels).numpy()[0]',
+        '(model := tf.saved_model.load("saved_model")).serve(pixels).numpy()[0]',
     ),
     "h5": Format(
         "HDF5 (Keras)",
