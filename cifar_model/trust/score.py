@@ -9,10 +9,8 @@ from cifar_model.data.cache import load_cifar10
 from cifar_model.data.find import find_source
 from cifar_model.data.split import fingerprints
 from cifar_model.models.answers import write_answers
-from cifar_model.models.card import load_card
-from cifar_model.models.layout import CARD_FILE
+from cifar_model.models.card import load_card, write_card
 from cifar_model.models.network import load_network
-from cifar_model.storage import write_json
 from cifar_model.trust.assess import outputs, scores_by_class
 from cifar_model.trust.metrics import accuracy_score, confusion_matrix, cross_entropy_loss
 
@@ -52,5 +50,5 @@ def score_model(path: Path, data: str | None = None, between: Callable[[], None]
     card["data"] = card.get("data", {}) | {"test": len(labels)}
     card["scored_on"] = find_source(data).title
     write_answers(path, probabilities=probabilities, labels=labels, fingerprints=fingerprints(images))
-    write_json(path / CARD_FILE, card)
+    card = write_card(path, card)
     return card

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import streamlit as st
 
-from cifar_model.app.models.words import plain_text
 from cifar_model.app.shared import resources
 from cifar_model.app.shared.options import LINK
 from cifar_model.app.shared.owner import ask_for_code, is_owner
@@ -17,6 +16,7 @@ from cifar_model.models.importing.bring import suggested_name
 from cifar_model.models.importing.fit import PIXELS, check_classes
 from cifar_model.runs.names import check_name
 from cifar_model.storage import runs_dir
+from cifar_model.text import escape_markdown
 
 JOB = "models_bringing"  # session key: (name, Future) of the file that is being read
 BROUGHT = "models_brought"  # session key: (name, what was found) of the last one, to be told once
@@ -26,7 +26,8 @@ def show_bring() -> None:
     if told := st.session_state.pop(BROUGHT, None):
         name, notes = told
         st.success(
-            f"**{plain_text(name)}** is here now, and chosen above.  \n" + "  \n".join(map(plain_text, notes)),
+            f"**{escape_markdown(name)}** is here now, and chosen above.  \n"
+            + "  \n".join(map(escape_markdown, notes)),
             icon=":material/check:",
         )
     with st.expander("Bring a model", icon=":material/upload_file:"):
@@ -81,7 +82,7 @@ def _under_way() -> None:
         return
     if not job.done():
         st.info(
-            f"{plain_text(name)} is being read and tried on labelled pictures. This takes up to a minute.",
+            f"{escape_markdown(name)} is being read and tried on labelled pictures. This takes up to a minute.",
             icon=":material/hourglass_top:",
         )
         return

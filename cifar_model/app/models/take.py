@@ -2,10 +2,10 @@
 
 import streamlit as st
 
-from cifar_model.app.models.words import plain_text
 from cifar_model.app.shared import resources
 from cifar_model.errors import LabError
 from cifar_model.models.exporting.formats import FORMATS
+from cifar_model.text import escape_markdown
 from cifar_model.trust.report import Report
 
 WANTED = "models_taken"  # session key: (model, format, calibrated) that a visitor asked for
@@ -55,7 +55,7 @@ def _offer(report: Report, to: str, calibrated: bool) -> None:
         icon=":material/download:", on_click="ignore", key="models_take_download",
     )  # fmt: skip
     worst = max(check["largest_difference"].values())
-    st.caption(f"Compared on {plain_text(check['compared_on'])}: largest difference of a probability {worst:.1e}.")
+    st.caption(f"Compared on {escape_markdown(check['compared_on'])}: largest difference of a probability {worst:.1e}.")
 
 
 def _watch(job) -> None:

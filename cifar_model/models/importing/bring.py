@@ -11,6 +11,7 @@ import numpy as np
 
 from cifar_model.classes import CLASS_NAMES, IMAGE_SIZE
 from cifar_model.errors import LabError, ModelError
+from cifar_model.models.card import write_card
 from cifar_model.models.importing import inspect
 from cifar_model.models.importing.fit import PROBABILITIES, YES_OR_NO, Fit, check_classes, find_fit, scaling
 from cifar_model.models.importing.load import is_own, load_foreign
@@ -73,7 +74,7 @@ def import_model(
             card = _copy_folder(path, temporary, target.name)
         else:
             card = _make(path, kind, temporary, target.name, pixels, order, data)
-        write_json(temporary / CARD_FILE, card)
+        card = write_card(temporary, card)
         write_json(
             temporary / "status.json",
             {"state": "finished", "message": f"brought in from {path.name}", "updated": time.time()},
