@@ -11,6 +11,7 @@ from cifar_model.answering.classifier import Classifier
 from cifar_model.charts.sheets import check_sheet_path, save_sheet
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.cli.options import (
+    Share,
     check_fitted,
     check_level,
     file_path,
@@ -35,7 +36,7 @@ from cifar_model.trust.answer_sets import describe_set
 @click.command()
 @click.argument("a", required=False)
 @click.argument("b", required=False)
-@click.option("--ratio", default=0.5, show_default=True, type=click.FloatRange(0, 1), help="A's share; B has the rest.")
+@click.option("--ratio", default=0.5, show_default=True, type=Share(), help="A's share; B has the rest.")
 @click.option("--mode", type=click.Choice(list(MODES)), default="average", show_default=True, help="How to mix.")
 @model_option
 @raw_option

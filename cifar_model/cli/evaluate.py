@@ -15,6 +15,7 @@ from cifar_model.errors import SettingsError
 from cifar_model.text import share
 from cifar_model.trust.answer_sets import LEVELS, answer_sets, evaluate_sets
 from cifar_model.trust.calibration import calibrate, expected_calibration_error, reliability_bins
+from cifar_model.trust.doubts import data_doubts
 from cifar_model.trust.metrics import accuracy_score, confusion_matrix, cross_entropy_loss, precision_recall
 from cifar_model.trust.mixes import PAIRS, SHARES, mix_scores
 
@@ -74,8 +75,9 @@ def evaluate(
         "calibration_error": float(expected_calibration_error(labels, probabilities)),
         "classes": {
             name: {
-                "precision": _number(precision[i]),
-                "recall": _number(recall[i]),
+                # Undefined where the class was never answered, or never shown.
+                "precision": _number(precision[i]) if confusion[:, i].any() else None,
+                "recall": _number(recall[i]) if confusion[i].any() else None,
                 "images": int(confusion[i].sum()),
             }
             for i, name in enumerate(CLASS_NAMES)
@@ -101,6 +103,13 @@ def evaluate(
                 return classifier.predict(blends)
 
             result["mixes"] = mix_scores(believed, images, labels)
+    known = classifier.card.get("scores", {}).get("test_accuracy")
+    doubts = None
+    if split == "test" and isinstance(known, int | float):
+        doubts = data_doubts(classifier.predict, images, labels, float(known))
+    if doubts:
+        result["doubts"] = doubts
+        click.echo(f"Are these CIFAR-10's test pictures? {doubts}", err=True)
     title = f"{classifier.name} on {len(images):,} {split} images"
     if chart:
         save_chart(confusion_chart(confusion, title=title), chart)

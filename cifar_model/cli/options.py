@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -21,6 +22,24 @@ sets_option = click.option(
     flag_value="95",
     help="Name all classes that can't be ruled out; the right one is among them in so many of 100 pictures [95].",
 )
+
+
+class Share(click.FloatRange):
+    """A number from 0 to 1; whoever writes 40 or "40%" is asked whether it was to be 0.4."""
+
+    name = "share"
+
+    def __init__(self):
+        super().__init__(0, 1)
+
+    def convert(self, value, param, ctx):
+        text = str(value).strip()
+        with suppress(ValueError):
+            number = float(text.removesuffix("%"))
+            if 1 < number <= 100 or text.endswith("%"):
+                self.fail(f"{text} is not in 0…1: did you mean {number / 100:g}?", param, ctx)
+        return super().convert(value, param, ctx)
+
 
 LEVEL_CHOICES = tuple(map(str, LEVELS))
 
