@@ -257,6 +257,29 @@ def test_start_uses_the_form(home, monkeypatch):
     assert "fresh" in words(at) and "starting" in words(at) and not at.exception
 
 
+def test_blends_and_other_things_are_switches(home, monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr(runs_start, "start_run", lambda settings, name, *, queue: calls.append(settings) or "fresh")
+    monkeypatch.setenv("CIFAR100_DIR", str(tmp_path / "nowhere"))
+    at = open_page()
+    assert "train_outliers" not in [toggle.key for toggle in at.toggle]  # only where CIFAR-100 is found
+    monkeypatch.setenv("CIFAR100_DIR", str(tmp_path))
+    at = open_page()
+    assert "--mixup" not in words(at) and "--outliers" not in words(at)
+    at.toggle(key="train_mixup").set_value(True).run()
+    at.toggle(key="train_outliers").set_value(True).run()
+    assert "--outliers cifar100 --mixup 1.0" in words(at)
+    button(at, "Start training").click().run()
+    assert (calls[0].mixup, calls[0].outliers) == (1.0, "cifar100")
+
+
+def test_what_a_beginner_does_not_need_is_out_of_sight(home):
+    at = open_page()
+    more = next(expander for expander in at.expander if expander.label == "More settings")
+    assert not more.proto.expanded
+    assert {number.label for number in more.number_input} >= {"Epochs", "Batch size", "Learning rate", "Seed"}
+
+
 def test_a_start_that_fails_says_why(home, monkeypatch):
     def refuse(settings, name, *, queue):
         raise RunError("The disk is full: free some space.")
