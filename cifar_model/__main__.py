@@ -17,6 +17,8 @@ COMMANDS = {
     "runs": ("runs", "List training runs; show, follow, pause, resume or stop one."),
     "classify": ("classify", "Answer what pictures show."),
     "evaluate": ("evaluate", "Score a model on CIFAR-10's test images."),
+    "mistakes": ("mistakes", "List the test pictures that a model gets wrong, or on which two disagree."),
+    "inside": ("inside", "Draw a network's filters and maps; find the training pictures most alike."),
     "card": ("card", "Tell in plain words what a model is and how far to trust it."),
     "assess": ("assess", "Measure again how far to trust a model, and write it into its card."),
     "import": ("import_", "Bring in somebody's own model: Keras, SavedModel, LiteRT or ONNX."),

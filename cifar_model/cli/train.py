@@ -11,7 +11,7 @@ import click
 from cifar_model.data.distilled import describe_mini
 from cifar_model.data.find import find_source
 from cifar_model.data.sources import MINI
-from cifar_model.errors import RunError, SettingsError
+from cifar_model.errors import DatasetError, RunError, SettingsError
 from cifar_model.networks.choices import NETWORKS, OPTIMIZERS, RECIPES
 from cifar_model.runs.names import check_name, new_name
 from cifar_model.runs.read import ahead_of, max_runs, read_run
@@ -97,20 +97,27 @@ def train(name, resume, queue, **options):
     """
     given = {key: value for key, value in options.items() if value is not None}
     if resume:
-        if given.keys() - {"epochs", "learning_rate"} or name:
+        if given.keys() - {"epochs", "learning_rate", "data"} or name:
             raise SettingsError(
-                "--resume goes on with the run's own settings: give no other option but --epochs, --learning-rate and "
-                "--queue."
+                "--resume goes on with the run's own settings: give no other option but --epochs, --learning-rate, "
+                "--data (where the same data lies now) and --queue."
             )
         name, path = resume, _resumable(resume, given.get("epochs"))
         stored = read_json(path / "settings.json")
         settings, command = Settings.from_dict(stored.get("settings", {})), stored.get("command", "")
+        _check_data(name, settings, given.get("data"))
         if (changed := dataclasses.replace(settings, **given)) != settings:
             settings = changed
             more = [part for key, value in given.items() for part in ("--" + key.replace("_", "-"), str(value))]
             command = f"{command} && {shlex.join(['python', '-m', 'cifar_model', 'train', '--resume', name, *more])}"
     else:
         settings = Settings(**given)
+        for field in ("filters", "dropout", "dense"):
+            if field in given and settings.network != "custom":
+                raise SettingsError(
+                    f"--{field} shapes the network custom alone; {settings.network} is as it is. "
+                    f"Leave it out, or add --network custom."
+                )
         if settings.data is None and find_source(mini=True).kind == MINI:
             settings = Settings(**given, data=MINI)
             click.echo("CIFAR-10 is not on this machine: learning from the distilled pictures instead.")
@@ -161,6 +168,19 @@ def _unused(name: str) -> Path:
     if (path / "settings.json").exists():
         raise RunError(f"A run named {name!r} exists already. Choose another --run, or go on with --resume {name}.")
     return path
+
+
+def _check_data(name: str, settings: Settings, moved_to: str | None) -> None:
+    """Raise where a run's data can't be found any more, with what to do, or where it would go on with other data."""
+    if moved_to and (moved_to == MINI) != (settings.data == MINI):
+        began = "the distilled pictures" if settings.data == MINI else "CIFAR-10"
+        raise SettingsError(f"The run {name!r} began with {began} and can't go on with others: start a new one.")
+    try:
+        find_source(moved_to or settings.data, mini=settings.data == MINI)
+    except DatasetError as error:
+        raise DatasetError(
+            f"{error}\nWhere the data has moved to, say with: python -m cifar_model train --resume {name} --data WHERE"
+        ) from None
 
 
 def _resumable(name: str, epochs: int | None) -> Path:

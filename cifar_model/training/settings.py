@@ -135,4 +135,7 @@ def _number(field: str, value, *, whole: bool = False) -> None:
     kind = int if whole else (int, float)
     if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
         what = "a whole number" if whole else "a number"
-        raise SettingsError(f"{field} is {value!r}; it must be {what} from {low} to {high}.")
+        meant = ""
+        if high <= 1 and isinstance(value, int | float) and 1 < value <= 100 and low <= value / 100 <= high:
+            meant = f" Did you mean {value / 100:g}?"
+        raise SettingsError(f"{field} is {value!r}; it must be {what} from {low} to {high}.{meant}")
