@@ -74,16 +74,16 @@ def _cifar10(settings: Settings) -> dict:
 
 
 def _distilled(settings: Settings) -> dict:
-    """The distilled pictures, which have no test part; shown are sample photographs, for those are real."""
+    """The distilled pictures, which have no test part; shown are the ten sample photographs, for those are real."""
     (images, labels), selection = read_mini()
     order = np.argsort(fingerprints(images), kind="stable")
     kept = order[: max(1, round(len(images) * settings.fraction))]
-    samples = [load_image(assets_dir() / "samples" / f"{name}.webp") for name in CLASS_NAMES[:8]]
+    samples = [load_image(assets_dir() / "samples" / f"{name}.webp") for name in CLASS_NAMES]
     return {
         "train": (images[kept], labels[kept]),
         "selection": selection,
         "untouched": None,
         "test": None,
         "boundary": None,
-        "shown": (np.stack(samples), np.arange(8)),
+        "shown": (np.stack(samples), np.arange(len(samples))),
     }

@@ -32,7 +32,7 @@ def show_guesses(run: RunInfo) -> None:
         f"**Predictions on {number_word} {'sample photographs' if mini else 'held-out images'}**",
         help="The most probable class and its softmax probability. The network never trains on these.",
     )
-    with st.container(key="train_guesses"), st.grid(5 if count == 10 else 4, min_column_width=56, gap="small"):
+    with st.container(key="train_guesses"), st.grid(5 if count == 10 else 4, min_column_width=48, gap="small"):
         for number in range(count):
             with st.container(gap="xxsmall"):
                 if guesses is None:
