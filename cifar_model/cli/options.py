@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from cifar_model.errors import ModelError, SettingsError
+from cifar_model.models.layout import EPOCHS_FOLDER
 from cifar_model.trust.answer_sets import LEVELS
 
 model_option = click.option(
@@ -50,7 +51,13 @@ def check_level(level: str | None) -> None:
 
 
 def check_fitted(classifier, *, sets: bool, scope: bool) -> None:
-    """ModelError where a model lacks what is asked for."""
+    """ModelError where a model lacks what is asked for; a note on stderr where a file came without its card."""
+    if classifier.path.is_file() and classifier.path.parent.name != EPOCHS_FOLDER:
+        click.echo(
+            f"{classifier.path.name} came without a card.json beside it, so its percentages are uncalibrated: the "
+            "network's own.",
+            err=True,
+        )
     missing = ["answer sets"] * (sets and not classifier.sets)
     missing += ["scope score"] * (scope and classifier.scope_threshold is None)
     if missing:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cifar_model.errors import ModelError
 from cifar_model.models.card import Card, read_card
-from cifar_model.models.layout import EPOCHS_FOLDER, MODEL_FILE
+from cifar_model.models.layout import CARD_FILE, EPOCHS_FOLDER, MODEL_FILE
 from cifar_model.storage import assets_dir, runs_dir
 from cifar_model.text import share
 
@@ -93,6 +93,8 @@ def find_model(name: str | os.PathLike) -> Path:
             if (folder / MODEL_FILE).is_file():
                 return folder
     path = Path(text)
+    if path.name == MODEL_FILE and path.is_file() and (path.parent / CARD_FILE).is_file():
+        return path.parent  # the same numbers by file as by folder
     if (path / MODEL_FILE).is_file() or (path.suffix == ".keras" and path.is_file()):
         return path
     known = ", ".join(model.name for model in list_models()) or "none yet"

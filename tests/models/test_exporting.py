@@ -1,6 +1,7 @@
 """Exported models: read by the programs that they are for, and asked the same questions."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -21,7 +22,7 @@ from cifar_model.networks.backend import import_keras
 from cifar_model.networks.build import build_network
 from cifar_model.networks.portable import calibrated, rebuilt
 from cifar_model.networks.views import mirror_average
-from cifar_model.storage import write_json
+from cifar_model.storage import assets_dir, write_json
 from cifar_model.trust.calibration import scale_temperature
 
 CALIBRATION = {"temperature": 1.4, "power": -0.3, "fitted_on": "made up"}
@@ -150,3 +151,18 @@ def test_unknown_formats_and_models_without_calibration(model, random_model, tmp
         export_model(model, "pmml", tmp_path / "out", reference=lambda x: x)
     code, said = call("export", random_model, "--to", "keras", "--calibrated", "--out", tmp_path / "out")
     assert code == 1 and "has no calibration" in said
+
+
+def test_a_model_by_its_file_answers_as_by_its_folder_or_says_why_not(model, tmp_path):
+    cat = assets_dir() / "samples" / "cat.webp"
+
+    def asked(path):
+        done = CliRunner().invoke(main, ["classify", str(cat), "--model", str(path), "--json"])
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)["answers"], done.stderr
+
+    (folder, said), (file, _) = asked(model), asked(model / MODEL_FILE)
+    assert folder == file and "uncalibrated" not in said
+    shutil.copy(model / MODEL_FILE, tmp_path / "alone.keras")
+    alone, said = asked(tmp_path / "alone.keras")
+    assert alone != folder and "percentages are uncalibrated" in said
