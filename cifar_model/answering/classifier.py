@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from cifar_model.answering.answer import Answer
 from cifar_model.answering.evidence import Explainer
 from cifar_model.classes import IMAGE_SIZE
 from cifar_model.errors import ModelError, SettingsError
@@ -15,32 +15,12 @@ from cifar_model.models.folder import find_model
 from cifar_model.models.network import load_network
 from cifar_model.networks.backend import import_keras
 from cifar_model.networks.views import with_features
-from cifar_model.trust.answer_sets import answer_sets
+from cifar_model.trust.answer_sets import LEVELS, answer_sets
 from cifar_model.trust.calibration import calibrate
 from cifar_model.trust.scope import METHOD, scope_score
 
 DEFAULT_MODEL = "lab-net"
 BATCH_SIZE = 128  # beyond it nothing gets faster
-
-
-@dataclass(frozen=True)
-class Examination:
-    """What `Classifier.examine` finds out about n pictures.
-
-    Attributes
-    ----------
-    probabilities : float32 (n, 10), as `Classifier.predict` answers them
-    raw : float32 (n, 10), the network's own softmax
-    sets : bool (n, 10), the classes that can't be ruled out at the level asked for; None where the card has no sets
-    scope : float32 (n,), see `trust.scope`, higher = more like the ten classes; None where the card has no threshold
-    in_scope : bool (n,), whether `scope` reaches its threshold; None with `scope`
-    """
-
-    probabilities: np.ndarray
-    raw: np.ndarray
-    sets: np.ndarray | None = None
-    scope: np.ndarray | None = None
-    in_scope: np.ndarray | None = None
 
 
 class Classifier:
@@ -124,29 +104,28 @@ class Classifier:
             raise ModelError(f"The model {self.name} has no dense layer at its end, so it has no features.")
         return features
 
-    def examine(self, images: np.ndarray, *, level: int = 95, batch_size: int = BATCH_SIZE) -> Examination:
+    def examine(self, images: np.ndarray, *, batch_size: int = BATCH_SIZE) -> Answer:
         """All that can be said about each picture, in one pass of the network.
 
         Parameters
         ----------
         images, batch_size : as for `predict`
-        level : 90, 95 or 99; the share of pictures whose set shall hold the truth (see `conformal`)
 
         Raises
         ------
         SettingsError, ModelError
-            As `predict`; SettingsError also on another level.
+            As `predict`; ModelError also where the card's answer sets lack something.
         """
         raw, _ = self._ask(images, batch_size)
         sets = scope = in_scope = None
         # Fitted after calibration, so computed after it, whichever probabilities are shown.
         fitted = calibrate(raw, self.fitted)
         if self.sets:
-            sets = answer_sets(fitted, self.sets, level)
+            sets = np.stack([answer_sets(fitted, self.sets, level) for level in LEVELS], axis=1)
         if self.scope_threshold is not None:
             scope = scope_score(fitted)
             in_scope = scope >= self.scope_threshold
-        return Examination(calibrate(raw, self.calibration), raw, sets, scope, in_scope)
+        return Answer(calibrate(raw, self.calibration), raw, sets, scope, in_scope)
 
     def _ask(self, images: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray | None]:
         """The network's own softmax float32 (n, 10), and features float32 (n, d) where it has them."""

@@ -14,7 +14,7 @@ from cifar_model.data.find import find_source
 from cifar_model.data.sources import MINI
 from cifar_model.data.split import fingerprints, split_at
 from cifar_model.errors import ModelError
-from cifar_model.models.answers import Answers, write_answers
+from cifar_model.models.answers import StoredAnswers, write_answers
 from cifar_model.models.card import read_card, write_card
 from cifar_model.models.network import load_network
 from cifar_model.networks.views import single_view
@@ -42,7 +42,7 @@ class Assessment:
     """What `assess` found: parts of the card (`scores`, `confusion`, `calibration`, `sets`, `scope`, `mixes`)."""
 
     card: dict
-    answers: Answers
+    answers: StoredAnswers
 
     def save(self, path: Path) -> None:
         """Write the answers into the model directory `path`; the card is the caller's to write."""
@@ -123,7 +123,7 @@ def assess(
     }
     if len(np.unique(labels)) > 1:
         card["mixes"] = _rounded(mix_scores(believed, *test))
-    return Assessment(card, Answers(raw, labels, fingerprints=fingerprints(test[0])))
+    return Assessment(card, StoredAnswers(raw, labels, fingerprints=fingerprints(test[0])))
 
 
 def scores_by_class(confusion: np.ndarray) -> dict[str, dict[str, float | None]]:

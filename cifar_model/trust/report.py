@@ -14,7 +14,7 @@ import numpy as np
 
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.errors import LabError, ModelError, SettingsError
-from cifar_model.models.answers import Answers, read_answers
+from cifar_model.models.answers import StoredAnswers, read_answers
 from cifar_model.models.card import Card, Explanation, Scope, SetLevel, read_card
 from cifar_model.models.folder import find_model
 from cifar_model.models.layout import ANSWERS_FILE
@@ -40,7 +40,7 @@ class Report:
     path: Path
     card: Card = field(repr=False)
     problems: tuple[str, ...] = ()
-    answers: Answers | None = field(default=None, repr=False)
+    answers: StoredAnswers | None = field(default=None, repr=False)
 
     @property
     def is_epoch(self) -> bool:
@@ -291,7 +291,7 @@ def read_report(model: str | os.PathLike, name: str | None = None) -> Report:
     return Report(name or os.fspath(model), path, card, tuple(problems), answers)
 
 
-def _check(answers: Answers, path: Path) -> None:
+def _check(answers: StoredAnswers, path: Path) -> None:
     p, labels = answers.probabilities, answers.labels
     sums = p.sum(axis=1) if p.dtype.kind == "f" and len(p) else np.zeros(1)
     good = np.isfinite(p).all() and p.min(initial=0) >= 0 and np.abs(sums - 1).max() < 0.01

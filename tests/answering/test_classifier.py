@@ -166,7 +166,9 @@ def test_files_are_answered_in_order_to_the_digit(classifier, files):
     for answer in answers:
         if not answer.error:
             np.testing.assert_array_equal(answer.pixels, load_image(answer.path))
-            np.testing.assert_allclose(answer.probabilities, classifier.predict(answer.pixels[None])[0], atol=1e-6)
+            np.testing.assert_allclose(
+                answer.answer.probabilities, classifier.predict(answer.pixels[None])[0], atol=1e-6
+            )
 
 
 def test_all_files_of_a_batch_may_be_broken(classifier, files):
