@@ -102,10 +102,10 @@ def evaluate(
                 return classifier.predict(blends)
 
             result["mixes"] = mix_scores(believed, images, labels)
-    known = classifier.card.get("scores", {}).get("test_accuracy")
+    known = classifier.card.scores.test_accuracy
     doubts = None
-    if split == "test" and isinstance(known, int | float):
-        doubts = data_doubts(classifier.predict, images, labels, float(known))
+    if split == "test" and known is not None:
+        doubts = data_doubts(classifier.predict, images, labels, known)
     if doubts:
         result["doubts"] = doubts
         click.echo(f"Are these CIFAR-10's test pictures? {doubts}", err=True)
