@@ -66,7 +66,8 @@ class Schedule(keras.callbacks.Callback):
     A rate set by hand becomes the height of the rest of the curve; in the warm-up, of its top. A rate that another
     callback changed (ReduceLROnPlateau, for example) scales the rest of the curve as it scaled that step.
 
-    `control` may hold a rate set by hand; it stands behind the callbacks whose changes it is to see at an epoch's end.
+    `control` may hold a rate set by hand; this callback stands behind those whose changes it is to see at an epoch's
+    end. `rate` is what the step under way has got, as a decimal number, not as the optimizer's float32.
     """
 
     def __init__(self, settings: Settings, steps: int, state: State | None = None, control: Control | None = None):
@@ -86,7 +87,8 @@ class Schedule(keras.callbacks.Callback):
         progress = (self.before + batch) / (self.settings.epochs * self.steps)
         self._follow_hand(progress)
         planned = self.settings.learning_rate * schedule_factor(self.recipe, progress)
-        self.model.optimizer.learning_rate.assign(planned * self.state.rate_factor)
+        self.rate = planned * self.state.rate_factor
+        self.model.optimizer.learning_rate.assign(self.rate)
         self.given = self._rate()
 
     def on_epoch_end(self, epoch, logs=None):
@@ -114,9 +116,9 @@ class Schedule(keras.callbacks.Callback):
 class Progress(keras.callbacks.Callback):
     """Writes progress lines, and knows how fast the epoch goes."""
 
-    def __init__(self, training: Training):
+    def __init__(self, training: Training, schedule: Schedule):
         super().__init__()
-        self.training = training
+        self.training, self.schedule = training, schedule
         self.step = 0  # of the epoch, 1-based; the last one that was done
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -150,7 +152,7 @@ class Progress(keras.callbacks.Callback):
             "steps": steps,
             "loss": logs["cross_entropy"],
             "accuracy": logs["accuracy"],
-            "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
+            "learning_rate": self.schedule.rate,
             "images_per_second": self.speed,
             "seconds_left": (epochs * steps - done) * self.seconds / self.step,
         }

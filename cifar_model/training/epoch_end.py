@@ -47,7 +47,7 @@ class Validation(keras.callbacks.Callback):
             "accuracy": logs["accuracy"],
             "val_loss": float(cross_entropy_loss(labels, answers)),
             "val_accuracy": float(accuracy_score(labels, answers.argmax(1))),
-            "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
+            "learning_rate": progress.schedule.rate,
             "images_per_second": progress.speed,
             "seconds": progress.seconds,
         }

@@ -200,7 +200,8 @@ def _learn(training: Training, others: list) -> None:
             return  # it had ended, and was killed before all was written
     if state.epoch >= settings.epochs or control.stopping:
         return
-    progress = callbacks.Progress(training)
+    schedule = callbacks.Schedule(settings, batches.steps, state, control)
+    progress = callbacks.Progress(training, schedule)
     training.networks.learner.fit(
         batches.show_shapes(),
         initial_epoch=state.epoch,
@@ -215,7 +216,7 @@ def _learn(training: Training, others: list) -> None:
             progress,
             epoch_end.Validation(training, progress),
             *others,
-            callbacks.Schedule(settings, batches.steps, state, control),
+            schedule,
             epoch_end.History(training),
             epoch_end.KeepEpochs(training),
             epoch_end.Checkpoint(training),

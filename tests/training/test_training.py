@@ -177,6 +177,8 @@ def test_a_finished_run_holds_everything_it_promises(finished):
     progress = [json.loads(line) for line in (path / "progress.jsonl").read_text().splitlines()]
     assert progress == [record for kind, record in records if kind == "progress"]
     assert progress[-1]["step"] == progress[-1]["steps"] == 360 // 32
+    settings = Settings.from_dict(card["settings"])
+    assert progress[-1]["learning_rate"] == settings.learning_rate * schedule_factor(settings.details, 87 / 88)
     assert progress[-1]["loss"] == pytest.approx(history["loss"].iloc[-1], rel=1e-4)
     assert load_card(path) == card
     assert card["command"] == "the command" and card["parameters"] == 123_210
