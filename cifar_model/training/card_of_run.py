@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_model.models.layout import CARD_FILE
+from cifar_model.models import card as cards
 from cifar_model.networks.views import single_view
-from cifar_model.storage import write_json
 from cifar_model.training.state import Training
 
 NO_TRUST = (
@@ -58,8 +57,7 @@ def write_card(training: Training, scores: dict, assessed: dict | None = None) -
         **({"start_from": training.origin} if training.origin else {}),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    write_json(training.directory.path / CARD_FILE, card)
-    return card
+    return cards.write_card(training.directory.path, card)
 
 
 def current_commit() -> str:

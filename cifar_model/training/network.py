@@ -8,7 +8,7 @@ import numpy as np
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.data.sources import MINI
 from cifar_model.errors import SettingsError
-from cifar_model.models.card import load_card
+from cifar_model.models.card import Card, load_card, read_card
 from cifar_model.models.folder import find_model
 from cifar_model.models.network import load_network
 from cifar_model.networks.build import build_network, set_whitening
@@ -133,24 +133,23 @@ def _start_from(settings: Settings, data: TrainingData, network: "keras.Model") 
             f"The model {name!r} is of another shape than the network {settings.network!r}: "
             f"{source.count_params():,} weights, not {network.count_params():,}. Start from one of its kind."
         )
-    _check_origin(settings, data, load_card(find_model(name)))
+    _check_origin(settings, data, read_card(find_model(name)))
     network.set_weights(source.get_weights())
 
 
-def _check_origin(settings: Settings, data: TrainingData, card: dict) -> None:
+def _check_origin(settings: Settings, data: TrainingData, card: Card) -> None:
     """Refuse a network that has seen pictures which this run would hold out: its scores would flatter."""
     name = settings.start_from
-    if data.boundary is None or card.get("settings", {}).get("data") == MINI:
+    if data.boundary is None or card.settings.get("data") == MINI:
         return
-    try:
-        boundary = int(card["data"]["held_out_up_to"], 16)
-    except (KeyError, TypeError, ValueError):
+    boundary = card.data.held_out_up_to
+    if boundary is None:
         raise SettingsError(
             f"The card of {name!r} doesn't tell which images were held out from its training, so it may have seen "
             "those that this run would hold out. Start from a model whose card tells, or from none."
-        ) from None
+        )
     if data.boundary > boundary:
-        share = card.get("settings", {}).get("validation", "a smaller share")
+        share = card.settings.get("validation", "a smaller share")
         raise SettingsError(
             f"{name!r} was trained on images that this run would hold out: it held out {share}, this run "
             f"{settings.validation:g}. Use --validation {share} or less."
