@@ -27,7 +27,7 @@ class TrainingData:
     untouched : held out; takes part in no choice. None with the distilled images
     test : None with the distilled images
     boundary : largest fingerprint of a held-out image (`split_by_content`); None with the distilled images
-    shown : eight images whose guesses are recorded as the run goes
+    shown : eight test images, or the ten sample photographs, whose guesses are recorded as the run goes
     outliers : images of other things, where the settings name some
     """
 
