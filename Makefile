@@ -18,14 +18,16 @@ app: $(VENV)/app
 check: lint
 	$(PYTEST) -m "not browser and not training"
 
+# A browser test has the machine to itself: an app, its workers, a browser and a training are processes enough.
 test: $(VENV)/dev
-	$(PYTEST)
+	$(PYTEST) -m "not browser"
+	$(BIN)/python -m pytest -m browser
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(BIN)/ty check
+	$(BIN)/ty check --python $(VENV)
 	$(if $(wildcard $(BIN)/oxlint*),$(BIN)/oxlint --deny-warnings --quiet cifar_model,@echo "oxlint has no package for this machine.")
 
 # The quick tests on another Python: make test-python PYTHON=python3.13
@@ -53,7 +55,7 @@ $(VENV)/app: requirements.txt constraints.txt
 	$(BIN)/python -m pip install --quiet -r requirements.txt $(CONSTRAINTS)
 	touch $@
 
-$(VENV)/dev: requirements-dev.txt requirements.txt constraints.txt
+$(VENV)/dev: requirements-dev.txt requirements-formats.txt requirements.txt constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt $(CONSTRAINTS)
 	touch $@ $(VENV)/app

@@ -143,18 +143,10 @@ def settings_of(network: str, recipe: str, **values):
 
 def compiled_network(settings, images: np.ndarray, precision: str):
     """The compiled network on which `train` with these settings would work; `images` are for its whitening."""
-    from cifar_model.data.sources import Source
-    from cifar_model.training.folder import RunDirectory
-    from cifar_model.training.precision import dtype_policy
-    from cifar_model.training.train import _Run
+    from cifar_model.training import network
 
-    with tempfile.TemporaryDirectory() as folder:
-        run = _Run(settings, RunDirectory(Path(folder)), "", lambda kind, record: None, [])
-        run.images, run.source = images, Source("arrays", Path(folder), ())
-        run.total_steps = settings.epochs * max(1, len(images) // settings.batch_size)
-        with dtype_policy(precision):
-            run._build()
-    return run.network
+    steps = settings.epochs * max(1, len(images) // settings.batch_size)
+    return network.compiled_network(settings, images, precision=precision, total_steps=steps)
 
 
 @contextmanager

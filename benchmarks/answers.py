@@ -113,26 +113,14 @@ def compare(table: Table, name: str, classifier, directory, pictures: np.ndarray
 
 def onnx_session(directory):
     """The model of `directory` in ONNX Runtime: uint8 (n, 32, 32, 3) to float32 (n, 10)."""
-    import keras
     import onnxruntime
 
+    from cifar_model.models.exporting.formats import write_onnx
     from cifar_model.models.network import load_network
 
-    def plain(layer):
-        # The exporter mistakes the arrays inside Normalization for inputs: numbers in Rescaling do the same.
-        if isinstance(layer, keras.layers.Normalization):
-            scale = 1 / np.sqrt(np.asarray(layer.input_variance)).ravel()
-            offset = -np.asarray(layer.input_mean).ravel() * scale
-            return keras.layers.Rescaling(scale.tolist(), offset.tolist(), name=layer.name)
-        return type(layer).from_config(layer.get_config())
-
-    network = load_network(directory)
-    copy = keras.models.clone_model(network, clone_function=plain, recursive=True)
-    copy.set_weights(network.get_weights())
-    copy(np.zeros((1, 32, 32, 3), np.float32))
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         file = Path(folder) / "model.onnx"
-        copy.export(file, format="onnx", verbose=False)
+        write_onnx(load_network(directory), file)
         session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return lambda images: session.run(None, {name: images.astype(np.float32)})[0]

@@ -38,8 +38,7 @@ def main(data, models, count, split, chosen, write_card):
     from cifar_model.data.cache import load_cifar10
     from cifar_model.data.split import split_by_content
     from cifar_model.errors import SettingsError
-    from cifar_model.models.layout import CARD_FILE
-    from cifar_model.storage import write_json
+    from cifar_model.models.card import write_card as save_card
 
     train, test = load_cifar10(data)
     if split == "test":
@@ -82,7 +81,7 @@ def main(data, models, count, split, chosen, write_card):
             patches = faithfulness.drops(np.array(shapes))
             table.add(model, f"random patches, shaped as {shipped}'s", *patches, None)
             if write_card and classifier.path.is_dir():
-                card = dict(classifier.card)
+                card = dict(classifier.card.stored)
                 card["explanation"] = {
                     "method": shipped,
                     "images": len(pictures),
@@ -93,8 +92,8 @@ def main(data, models, count, split, chosen, write_card):
                     "blurred": {"drop_marked": drops[1], "drop_random": pixels[1], "drop_random_patches": patches[1]},
                     "seconds": seconds,
                 }
-                write_json(classifier.path / CARD_FILE, card)
-                say(f"Written to {classifier.path / CARD_FILE}.")
+                save_card(classifier.path, card)
+                say(f"Written to {classifier.path}.")
     table.notes.append(
         "Heat of single pixels is smoothed by a Gaussian of 1 pixel, as the shipped method's is, but where it says "
         "unsmoothed. CAMs are enlarged bilinearly. Seconds: median of 5 pictures asked one by one."

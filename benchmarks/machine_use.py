@@ -1,5 +1,6 @@
 """How much of the machine a training uses: its FLOP/s over those of a large matrix product, interleaved."""
 
+import itertools
 import time
 
 import click
@@ -26,7 +27,7 @@ def main(data, network, precision, batch_size, rounds, size):
     from cifar_model.data.cache import load_cifar10
     from cifar_model.networks import size as networks_size
     from cifar_model.networks.backend import import_keras
-    from cifar_model.training.batches import epoch_batches
+    from cifar_model.training.batches import Batches
     from cifar_model.training.precision import faster_precision
 
     keras = import_keras()
@@ -38,13 +39,7 @@ def main(data, network, precision, batch_size, rounds, size):
     precision = faster_precision() if precision == "auto" else precision
     model = compiled_network(settings, np.asarray(images[:5000]), precision)
 
-    def batches():
-        epoch = 0
-        while True:
-            epoch += 1
-            yield from epoch_batches(images, labels, settings=settings, epoch=epoch)
-
-    stream = batches()
+    stream = itertools.chain.from_iterable(itertools.repeat(Batches(images, labels, settings=settings)))
     dtype = "bfloat16" if precision == "bfloat16" else "float32"
     rng = np.random.default_rng(0)
     a, b = (ops.cast(rng.standard_normal((size, size), np.float32), dtype) for _ in range(2))

@@ -39,8 +39,9 @@ def main(data, model, others, good, count, write_card):
     from cifar_model.data.cache import load_cifar10
     from cifar_model.data.split import split_at
     from cifar_model.errors import LabError
-    from cifar_model.models.layout import CARD_FILE
-    from cifar_model.storage import assets_dir, read_json, write_json
+    from cifar_model.models.card import load_card
+    from cifar_model.models.card import write_card as save_card
+    from cifar_model.storage import assets_dir
     from cifar_model.trust.outside import outside_pictures
 
     classifier = Classifier(model)
@@ -49,7 +50,7 @@ def main(data, model, others, good, count, write_card):
             f"The model {model} has no out-of-scope score. Only a finished run, or a shipped model, has one."
         )
     (images, _), (test, _) = load_cifar10(data)
-    held = images[split_at(images, int(classifier.card["data"]["held_out_up_to"], 16)).untouched]
+    held = images[split_at(images, classifier.card.data.held_out_up_to).untouched]
     probes = {f"{folder.name} (photographs)": photographs(folder) for folder in others}
     probes |= {"generated, showing nothing": outside_pictures(7 * EACH, seed=1), "rendered text": rendered_text(EACH)}
     good_probes = {"the ten samples": photographs(assets_dir() / "samples")}
@@ -76,11 +77,10 @@ def main(data, model, others, good, count, write_card):
             if name == OURS and auroc is not None:
                 card[probe] = {"auroc": round(auroc, 4), "flagged": round(flagged, 4), "images": len(values)}
     if write_card:
-        path = classifier.path / CARD_FILE
-        whole = read_json(path)
+        whole = load_card(classifier.path)
         whole["scope"]["probes"] = card
-        write_json(path, whole)
-        say(f"Written: {path}")
+        save_card(classifier.path, whole)
+        say(f"Written: {classifier.path}")
     return table
 
 

@@ -17,8 +17,12 @@ COMMANDS = {
     "runs": ("runs", "List training runs; show, follow, pause, resume or stop one."),
     "classify": ("classify", "Answer what pictures show."),
     "evaluate": ("evaluate", "Score a model on CIFAR-10's test images."),
+    "mistakes": ("mistakes", "List the test pictures that a model gets wrong, or on which two disagree."),
+    "inside": ("inside", "Draw a network's filters and maps; find the training pictures most alike."),
     "card": ("card", "Tell in plain words what a model is and how far to trust it."),
     "assess": ("assess", "Measure again how far to trust a model, and write it into its card."),
+    "import": ("import_", "Bring in somebody's own model: Keras, SavedModel, LiteRT or ONNX."),
+    "export": ("export", "Write a model for other programs: LiteRT, ONNX, SavedModel, HDF5 or Keras."),
     "blend": ("blend", "Mix two pictures and see what the network makes of it."),
 }
 
@@ -30,7 +34,8 @@ class _Group(click.Group):
     def get_command(self, context, name):
         if name not in COMMANDS:
             return None
-        return getattr(importlib.import_module(f"cifar_model.cli.{COMMANDS[name][0]}"), name)
+        module = COMMANDS[name][0]
+        return getattr(importlib.import_module(f"cifar_model.cli.{module}"), module)
 
     def format_commands(self, context, formatter):
         # From the table, so that --help imports no command.

@@ -1,13 +1,16 @@
-"""Whole files or none, JSON, and the folders: the project's own, the user's runs and caches."""
+"""Whole files or none, JSON, CSV, and the folders: the project's own, the user's runs and caches."""
 
+import csv
+import io
 import json
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, TextIO
 
 import platformdirs
 
@@ -89,7 +92,7 @@ def read_json(path: Path) -> dict:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(f"{path} is missing.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} can't be read as JSON: {error}.") from None
     if not isinstance(value, dict):
         raise ModelError(f"{path} holds {type(value).__name__}, expected a JSON object.")
@@ -100,3 +103,43 @@ def write_json(path: Path, value: dict) -> None:
     """Write `value` as JSON whole or not at all; LabError where the file can't be written."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+class CsvWriter:
+    """Writes rows as CSV: the one way in which this project does.
+
+    file : text, open for writing; columns : their names, written at once
+    spreadsheet : text that begins like a formula gets an apostrophe before it, or a spreadsheet would run a file's name
+    """
+
+    def __init__(self, file: TextIO, columns: Sequence[str], *, spreadsheet: bool):
+        self._rows = csv.writer(file, lineterminator="\n")
+        self._spreadsheet = spreadsheet
+        self.write(columns)
+
+    def write(self, row: Iterable[Any]) -> None:
+        """One row; None is an empty cell."""
+        self._rows.writerow([_harmless(value) for value in row] if self._spreadsheet else list(row))
+
+
+def _harmless(value: Any) -> Any:
+    return "'" + value if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+
+
+@contextmanager
+def csv_file(path: str | os.PathLike, columns: Sequence[str]) -> Iterator[CsvWriter]:
+    """A CSV file that spreadsheets open, whole or not at all; LabError where it can't be written.
+
+    It begins with a byte order mark: without one, spreadsheets take UTF-8 for something else.
+    """
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8-sig", newline="") as file:
+        yield CsvWriter(file, columns, spreadsheet=True)
+
+
+def csv_bytes(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> bytes:
+    """The same as bytes, to be downloaded."""
+    text = io.StringIO(newline="")
+    writer = CsvWriter(text, columns, spreadsheet=True)
+    for row in rows:
+        writer.write(row)
+    return text.getvalue().encode("utf-8-sig")

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from cifar_model.app.classify.answers import Answers
+from cifar_model.app.classify.answers import Visit
 from cifar_model.app.classify.choose import choose_pictures
 from cifar_model.app.classify.link import write_classify_link
 from cifar_model.app.classify.show import show_answers
@@ -13,7 +13,7 @@ from cifar_model.app.shared.page import guarded, header
 resources.answering()  # starts with the first page, long before it is asked
 with guarded():
     models, reading = choose_models(header("Classify", "What does a network believe about your picture?"))
-    answers: Answers = st.session_state.setdefault("answers", Answers())
+    answers: Visit = st.session_state.setdefault("answers", Visit())
     chosen, own = choose_pictures(answers)
     write_classify_link(chosen, models, reading)
     show_answers(chosen, own, models, answers, reading)

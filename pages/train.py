@@ -23,10 +23,13 @@ with guarded():
         with st.expander("Start another run", icon=":material/add:"):
             run_form(choices)
     else:
-        data_section(choices)
+        if not choices.can_start:
+            data_section(choices)
         with st.container(border=True):
             st.subheader("New run", anchor=False)
             run_form(choices)
+        if choices.can_start:  # what could be fetched besides comes after what can be done now
+            data_section(choices)
     if MINI in choices.shown:
         mini_section()
     past_runs()

@@ -10,8 +10,8 @@ import streamlit as st
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from cifar_model.answering.answer import Answer
 from cifar_model.app.shared import resources
-from cifar_model.app.workers.beliefs import Beliefs
 from cifar_model.app.workers.jobs import JOBS
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.models.folder import ModelInfo
@@ -38,7 +38,7 @@ def belief(**probabilities: float) -> np.ndarray:
 
 class FakeWorker:
     """Does jobs at once and in this process; `answer` is the test's: (model name, pixels) → float32 (n, 10)
-    or beliefs.Beliefs."""
+    or an Answer."""
 
     def __init__(self, answer=None, error: Exception | None = None):
         self.answer, self.error = answer, error
@@ -68,7 +68,7 @@ class FakeWorker:
         model, pixels = arguments
         self.asked.append((model.name, len(pixels)))
         answer = self.answer(model.name, pixels)
-        return answer if isinstance(answer, Beliefs) else Beliefs(answer, answer)
+        return answer if isinstance(answer, Answer) else Answer(answer, answer)
 
 
 class Lab:

@@ -1,11 +1,15 @@
 """The tools around the code agree with each other: versions, make targets, hooks; and the style sheets can be read."""
 
 import re
+import shutil
+import sys
 
 import pytest
+from click.testing import CliRunner
 from helpers import REPOSITORY
 from packaging.utils import canonicalize_name
 
+from tests import keras_versions
 from tests.constraints import wanted
 
 tinycss2 = pytest.importorskip("tinycss2")
@@ -76,3 +80,17 @@ def test_the_make_targets_that_are_named_exist(file):
 def test_the_files_that_contributing_names_exist():
     links = re.findall(r"\]\(([^)#]+)\)", text_of("CONTRIBUTING.md"))
     assert links and not [link for link in links if not (REPOSITORY / link).exists()]
+
+
+@pytest.mark.training  # not quite, but it starts TensorFlow twice
+def test_this_version_of_keras_answers_as_itself():
+    result = CliRunner().invoke(keras_versions.main, [sys.executable])
+    assert result.exit_code == 0, result.output
+    assert result.output.count("answers differ by at most 0.0e+00") == len(keras_versions.FILES) > 0
+
+
+@pytest.mark.training
+@pytest.mark.skipif(not shutil.which("false"), reason="no command that always fails")
+def test_a_version_that_gives_no_answer_fails():
+    result = CliRunner().invoke(keras_versions.main, [shutil.which("false")])
+    assert result.exit_code == 1 and "Other answers, or none" in result.output

@@ -2,45 +2,25 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from cifar_model.answering.answer import Answer
 from cifar_model.answering.evidence import Explainer
 from cifar_model.classes import IMAGE_SIZE
 from cifar_model.errors import ModelError, SettingsError
-from cifar_model.models.card import load_card
+from cifar_model.models.card import Card, read_card
 from cifar_model.models.folder import find_model
 from cifar_model.models.network import load_network
 from cifar_model.networks.backend import import_keras
 from cifar_model.networks.views import with_features
-from cifar_model.trust.answer_sets import answer_sets
+from cifar_model.trust.answer_sets import LEVELS, answer_sets
 from cifar_model.trust.calibration import calibrate
 from cifar_model.trust.scope import METHOD, scope_score
 
 DEFAULT_MODEL = "lab-net"
 BATCH_SIZE = 128  # beyond it nothing gets faster
-
-
-@dataclass(frozen=True)
-class Examination:
-    """What `Classifier.examine` finds out about n pictures.
-
-    Attributes
-    ----------
-    probabilities : float32 (n, 10), as `Classifier.predict` answers them
-    raw : float32 (n, 10), the network's own softmax
-    sets : bool (n, 10), the classes that can't be ruled out at the level asked for; None where the card has no sets
-    scope : float32 (n,), see `trust.scope`, higher = more like the ten classes; None where the card has no threshold
-    in_scope : bool (n,), whether `scope` reaches its threshold; None with `scope`
-    """
-
-    probabilities: np.ndarray
-    raw: np.ndarray
-    sets: np.ndarray | None = None
-    scope: np.ndarray | None = None
-    in_scope: np.ndarray | None = None
 
 
 class Classifier:
@@ -54,8 +34,9 @@ class Classifier:
 
     Attributes
     ----------
-    name : str; path : Path; card : dict, empty for a network without one; network : keras.Model as it was saved;
-        calibration, sets : the card's parts that apply, {} where none does; scope_threshold : float or None
+    name : str; path : Path; card : Card, empty for a network without one; network : keras.Model as it was saved;
+        fitted : the calibration that the card holds, temperature and power; calibration, sets : what applies, {} where
+        nothing does; scope_threshold : float or None
 
     Raises
     ------
@@ -67,17 +48,20 @@ class Classifier:
         self.path = find_model(model)
         self.name = self.path.resolve().name if self.path == Path(model) else os.fspath(model)
         try:
-            self.card = load_card(self.path)
+            self.card = read_card(self.path)
         except ModelError:  # a run under way has a network before it has a card
-            self.card = {}
+            self.card = Card()
         # An epoch's file shares the card of its run, where all that was fitted belongs to another network.
-        fitted = self.card if self.path.is_dir() else {}
-        self._fitted: dict = fitted.get("calibration", {})
-        self.calibration = self._fitted if calibrated else {}
-        self.sets: dict = fitted.get("sets", {})
-        scope = fitted.get("scope", {})
+        fitted = self.card if self.path.is_dir() else Card()
+        known = fitted.calibration
+        self.fitted: dict[str, float] = {}
+        if known is not None and known.temperature is not None:
+            self.fitted = {"temperature": known.temperature, "power": known.power}
+        self.calibration = self.fitted if calibrated else {}
+        self.sets: dict = {} if fitted.sets is None else fitted.stored["sets"]  # `answer_sets` checks what it takes
+        scope = fitted.scope
         # An older card's threshold is one of another score.
-        self.scope_threshold = float(scope["threshold"]) if scope.get("method") == METHOD else None
+        self.scope_threshold = scope.threshold if scope is not None and scope.method == METHOD else None
         keras = import_keras()
         self.network = network = load_network(self.path)
         try:
@@ -115,33 +99,33 @@ class Classifier:
 
         Takes and raises what `predict` does, and ModelError where the network has no dense layer at its end.
         """
-        if not self.has_features:
+        features = self._ask(images, batch_size)[1] if self.has_features else None
+        if features is None:
             raise ModelError(f"The model {self.name} has no dense layer at its end, so it has no features.")
-        return self._ask(images, batch_size)[1]
+        return features
 
-    def examine(self, images: np.ndarray, *, level: int = 95, batch_size: int = BATCH_SIZE) -> Examination:
+    def examine(self, images: np.ndarray, *, batch_size: int = BATCH_SIZE) -> Answer:
         """All that can be said about each picture, in one pass of the network.
 
         Parameters
         ----------
         images, batch_size : as for `predict`
-        level : 90, 95 or 99; the share of pictures whose set shall hold the truth (see `conformal`)
 
         Raises
         ------
         SettingsError, ModelError
-            As `predict`; SettingsError also on another level.
+            As `predict`; ModelError also where the card's answer sets lack something.
         """
         raw, _ = self._ask(images, batch_size)
         sets = scope = in_scope = None
         # Fitted after calibration, so computed after it, whichever probabilities are shown.
-        fitted = calibrate(raw, self._fitted)
+        fitted = calibrate(raw, self.fitted)
         if self.sets:
-            sets = answer_sets(fitted, self.sets, level)
+            sets = np.stack([answer_sets(fitted, self.sets, level) for level in LEVELS], axis=1)
         if self.scope_threshold is not None:
             scope = scope_score(fitted)
             in_scope = scope >= self.scope_threshold
-        return Examination(calibrate(raw, self.calibration), raw, sets, scope, in_scope)
+        return Answer(calibrate(raw, self.calibration), raw, sets, scope, in_scope)
 
     def _ask(self, images: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray | None]:
         """The network's own softmax float32 (n, 10), and features float32 (n, d) where it has them."""

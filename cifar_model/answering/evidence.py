@@ -58,6 +58,8 @@ class Explainer:
         import_keras()
         inner = single_view(network)
         self.mirrors = inner is not network
+        # One that came as a LiteRT or ONNX file has no gradients.
+        self.has_gradients = all(getattr(layer, "differentiable", True) for layer in inner.layers)
         self.logits = _logits(inner)
 
     def explain(self, images: np.ndarray, classes: np.ndarray, *, method: str | None = None) -> np.ndarray:
@@ -81,9 +83,11 @@ class Explainer:
         """
         images, classes = _checked(images, classes)
         if method is None:
-            method = "deletion-path" if _has_tensorflow() else "occlusion"
+            method = "deletion-path" if _has_tensorflow() and self.has_gradients else "occlusion"
         if method not in METHODS:
             raise SettingsError(f"Unknown method {method!r}. Choose one of: {', '.join(METHODS)}.")
+        if method == "deletion-path" and not self.has_gradients:
+            raise SettingsError("This network came as a file that gives no gradients: choose the method occlusion.")
         find = self._deletion_path if method == "deletion-path" else self._occlusion
         heat = np.zeros(images.shape[:3], np.float32)
         for start in range(0, len(images), BATCH_SIZE):
@@ -234,7 +238,7 @@ def _logits(network: "keras.Model") -> "keras.Model":
         logits = ops.matmul(ops.cast(last.input, last.kernel.dtype), last.kernel)
         logits = logits if last.bias is None else logits + last.bias
     else:  # somebody's own network
-        logits = ops.log(ops.maximum(network.output, 1e-7))
+        logits = ops.log(ops.maximum(network.output, 1e-30))
     return Model(network.inputs, ops.cast(logits, "float32"), name=f"{network.name}-logits")
 
 

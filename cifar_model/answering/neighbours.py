@@ -137,6 +137,7 @@ class Neighbours:
         if self._open() is None:
             for _ in self.prepare():
                 pass
+        assert self._bank is not None
         return nearest(self._classifier.features(images), self._bank, k)
 
     def _open(self) -> np.ndarray | None:

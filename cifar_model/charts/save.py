@@ -7,7 +7,7 @@ from pathlib import Path
 import altair as alt
 
 from cifar_model.errors import SettingsError
-from cifar_model.storage import replacing
+from cifar_model.storage import check_folder, replacing
 
 CHART_SUFFIXES = (".png", ".svg", ".html")
 
@@ -35,6 +35,7 @@ def save_chart(chart: alt.TopLevelMixin, path: str | os.PathLike, *, scale: floa
 
 
 def check_chart_path(path: str | os.PathLike) -> None:
-    """Raise SettingsError unless `path` ends in .png, .svg or .html (to be asked before long work)."""
+    """Raise SettingsError unless `path` ends in .png, .svg or .html, LabError without its folder; ask early."""
     if Path(path).suffix.lower() not in CHART_SUFFIXES:
         raise SettingsError(f"A chart is saved as {', '.join(CHART_SUFFIXES)}. Received: {path}.")
+    check_folder(path)

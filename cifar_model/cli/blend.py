@@ -1,6 +1,5 @@
 """`blend`: mix two pictures and see what a model makes of it."""
 
-import csv
 import json
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from cifar_model.answering.classifier import Classifier
 from cifar_model.charts.sheets import check_sheet_path, save_sheet
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.cli.options import (
+    Share,
     check_fitted,
     check_level,
     file_path,
@@ -28,15 +28,17 @@ from cifar_model.pictures.encode import enlarge
 from cifar_model.pictures.fit import load_image
 from cifar_model.pictures.mix import MODES
 from cifar_model.pictures.winners import describe_sweep, winner_changes
-from cifar_model.storage import assets_dir
+from cifar_model.storage import CsvWriter, assets_dir
 from cifar_model.text import percent, proportion
 from cifar_model.trust.answer_sets import describe_set
+
+DEFAULT_LEVEL = 95
 
 
 @click.command()
 @click.argument("a", required=False)
 @click.argument("b", required=False)
-@click.option("--ratio", default=0.5, show_default=True, type=click.FloatRange(0, 1), help="A's share; B has the rest.")
+@click.option("--ratio", default=0.5, show_default=True, type=Share(), help="A's share; B has the rest.")
 @click.option("--mode", type=click.Choice(list(MODES)), default="average", show_default=True, help="How to mix.")
 @model_option
 @raw_option
@@ -94,9 +96,10 @@ def blend(
     mixed = pictures_mix.blend(first, second, ratio, mode=mode)
     classifier = Classifier(model, calibrated=not raw)
     check_fitted(classifier, sets=level is not None, scope=False)
-    here = classifier.examine(mixed[None], level=int(level or 95))
-    whole = classifier.examine(pictures_mix.sweep(first, second, mode=mode), level=int(level or 95))
+    here = classifier.examine(mixed[None])
+    whole = classifier.examine(pictures_mix.sweep(first, second, mode=mode))
     probabilities, sweep = here.probabilities[0], whole.probabilities
+    set_here, sets = (one.members(int(level)) if level else None for one in (here[0], whole))
     ratios = [i / (len(sweep) - 1) for i in range(len(sweep))]
     summary = describe_sweep(sweep, ratio, a_name, b_name)
     if chart:
@@ -123,19 +126,19 @@ def blend(
             "summary": summary,
         }
         if level:
-            result[f"set_{level}"] = _members(here.sets[0])
+            result[f"set_{level}"] = _members(set_here)
         if print_sweep:
             result["sweep"] = [
                 {"ratio": share, "probabilities": by_class(row)}
-                | ({f"set_{level}": _members(whole.sets[i])} if level else {})
+                | ({f"set_{level}": _members(sets[i])} if level else {})
                 for i, (share, row) in enumerate(zip(ratios, sweep, strict=True))
             ]
         click.echo(json.dumps(result, indent=2))
     elif print_sweep:
-        rows = csv.writer(sys.stdout, lineterminator="\n")
-        rows.writerow(("ratio", *CLASS_NAMES, *([f"set_{level}"] if level else [])))
+        columns = ("ratio", *CLASS_NAMES, *([f"set_{level}"] if level else []))
+        rows = CsvWriter(sys.stdout, columns, spreadsheet=False)
         for i, (share, row) in enumerate(zip(ratios, sweep.tolist(), strict=True)):
-            rows.writerow((share, *row, *([" ".join(_members(whole.sets[i]))] if level else [])))
+            rows.write((share, *row, *([" ".join(_members(sets[i]))] if level else [])))
     else:
         shares = f"{proportion(ratio)} {a_name} + {proportion(1 - ratio)} {b_name}"
         click.echo(f"{shares}, mixed by {mode}: {classifier.name}")
@@ -143,8 +146,8 @@ def blend(
             bar = "█" * round(30 * float(probabilities[i]))
             click.echo(f"  {CLASS_NAMES[i]:<10}  {percent(probabilities[i]):>7}  {bar}".rstrip())
         if level:
-            click.echo(f"Can't be ruled out: {describe_set(here.sets[0], int(level))}")
-            for start, end, members in _stretches(whole.sets):
+            click.echo(f"Can't be ruled out: {describe_set(set_here, int(level))}")
+            for start, end, members in _stretches(sets):
                 shares = f"{100 * ratios[start]:.0f}–{100 * ratios[end]:.0f} % {a_name}"
                 click.echo(f"  {shares}: {describe_set(members, int(level))}")
         click.echo(summary)
@@ -167,14 +170,15 @@ def _print_ambiguous(classifier, model: str, by: str, as_json: bool) -> None:
     mixes = mid_blends(class_pairs())
     parents = np.array([(mix.a, mix.b) for mix in mixes])
     found = classifier.examine(mix_pictures(samples, mixes))
-    order = rank_mixes(found.probabilities, parents, sets=found.sets, by=by)
+    sets = found.members(DEFAULT_LEVEL)
+    order = rank_mixes(found.probabilities, parents, sets=sets, by=by)
     rows = []
     for index in order:
         mix, p = mixes[index], found.probabilities[index]
         row = {"a": CLASS_NAMES[mix.a], "b": CLASS_NAMES[mix.b], "ratio": mix.ratio, "mode": mix.mode}
         row |= {"class": CLASS_NAMES[int(p.argmax())], "probability": float(p.max())}
-        if found.sets is not None:
-            row["set"] = [CLASS_NAMES[i] for i in np.flatnonzero(found.sets[index])]
+        if sets is not None:
+            row["set"] = [CLASS_NAMES[i] for i in np.flatnonzero(sets[index])]
         rows.append(row)
     if as_json:
         click.echo(json.dumps({"model": model, "by": by, "mixes": rows}, indent=2))

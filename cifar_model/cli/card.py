@@ -37,22 +37,22 @@ def card(name: str, as_json: bool) -> None:
         click.echo(f"  Mean gap between percentage and truth: {100 * report.calibration_error:.1f} points{raw}.")
     if report.set_levels:
         _head("Answer sets", "Every class that can't be ruled out; the truth is among them as often as promised.")
-        for level in report.set_levels:
+        for n, level in report.set_levels.items():
             held = "" if level.coverage is None else f"  held {share(level.coverage)}"
             size = "" if level.mean_size is None else f"  {level.mean_size:.2f} classes on average"
-            click.echo(f"  promised {level.level} %{held}{size}")
+            click.echo(f"  promised {n} %{held}{size}")
     if report.scope is not None:
         _head("Out of scope", "A picture that scores too low looks like none of the ten classes.")
         if report.scope.false_alarms is not None:
             click.echo(f"  Flagged by mistake: {share(report.scope.false_alarms)} of the test pictures.")
         for probe, found in report.scope.probes.items():
-            if isinstance(found.get("flagged"), int | float):
-                click.echo(f"  Flagged of {probe}: {share(found['flagged'])}.")
+            if found.flagged is not None:
+                click.echo(f"  Flagged of {probe}: {share(found.flagged)}.")
     if report.explanation:
         why = report.explanation
         _head("Reasons", "Hiding the marked fifth of a picture should cost the answer more than hiding a random fifth.")
-        click.echo(f"  Marked: {100 * why['drop_marked']:.0f} points lost. Random: {100 * why['drop_random']:.0f}.")
-    if not (report.set_levels and report.scope) and not report.is_epoch:
+        click.echo(f"  Marked: {100 * why.drop_marked:.0f} points lost. Random: {100 * why.drop_random:.0f}.")
+    if not (report.set_levels and report.scope) and not report.is_epoch and not report.is_imported:
         click.echo(f"\nSome of this was never measured. With CIFAR-10 at hand: python -m cifar_model assess {name}")
     for problem in report.problems:
         click.echo(f"Warning: {problem}", err=True)

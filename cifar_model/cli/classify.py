@@ -109,19 +109,19 @@ def classify(
         extras = Extras(int(level) if level else None, with_scope)
         writer = stack.enter_context(answer_writer(model, found, top, as_json, csv_file, extras))
         bar = stack.enter_context(progress_bar(len(found), hidden=lines_show))
-        for answer in classify_files(classifier, found, level=int(level or 95)):
+        for one in classify_files(classifier, found):
             bar.update(1)
-            if answer.error:
-                failures.append((answer.path, answer.error))
+            if one.error:
+                failures.append((one.path, one.error))
                 continue
             answered += 1
-            writer.add(answer)
+            writer.add(one)
             if explanations:
-                explanations.add(answer.path, answer.pixels, answer.probabilities)
+                explanations.add(one.path, one.pixels, one.answer.probabilities)
             if sheet and answered <= SHEET_LIMIT:
-                best = int(answer.probabilities.argmax())
-                drawn.append(answer.pixels)
-                captions.append(f"{names[answer.path]}\n{CLASS_NAMES[best]} {percent(answer.probabilities[best])}")
+                best = int(one.answer.probabilities.argmax())
+                drawn.append(one.pixels)
+                captions.append(f"{names[one.path]}\n{CLASS_NAMES[best]} {percent(one.answer.probabilities[best])}")
         writer.finish(failures, left_out)
 
     if sheet and drawn:

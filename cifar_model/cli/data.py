@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import click
 import numpy as np
 
+from cifar_model.answering.classifier import Classifier
 from cifar_model.charts.sheets import check_sheet_path, contact_sheet, save_sheet
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.data import download as data_download
@@ -20,28 +21,40 @@ from cifar_model.data.distilled import describe_mini, read_mini
 from cifar_model.data.download import Progress, partial_download
 from cifar_model.data.find import find_source, keras_source
 from cifar_model.data.sources import MINI, THREE_WAYS, Split
-from cifar_model.errors import DatasetError
+from cifar_model.errors import DatasetError, LabError
+from cifar_model.storage import write_json
+from cifar_model.trust.doubts import FEWEST, data_doubts
+
+CHECKING = "seed-cnn"  # the smallest network that ships
 
 
 @click.command()
-@click.option("--data", "data_dir", metavar="DIR", help="CIFAR-10's folder or archive, or mini; default: CIFAR10_DIR.")
+@click.argument("place", metavar="[DIR]", required=False)
+@click.option("--data", "data_dir", metavar="DIR", help="The same as DIR.")
 @click.option("--download", is_flag=True, help="Fetch the official archive (170 MB); goes on where a try broke off.")
 @click.option("--sheet", metavar="FILE.png", type=click.Path(path_type=Path), help="Draw some of each class.")
 @click.option("--per-class", default=10, show_default=True, type=click.IntRange(1, 100), help="… this many.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
-def data(data_dir: str | None, download: bool, sheet: Path | None, per_class: int, as_json: bool) -> None:
+def data(
+    place: str | None, data_dir: str | None, download: bool, sheet: Path | None, per_class: int, as_json: bool
+) -> None:
     """Find CIFAR-10, check all of it, and count its pictures.
 
-    DIR may hold the Hugging Face Parquet files, cifar-10-batches-py or -bin, or the .tar.gz of either.
-    Without it, CIFAR10_DIR is looked at, then what keras.datasets.cifar10 downloaded. Where there is none of
+    DIR may hold the Hugging Face Parquet files, cifar-10-batches-py or -bin, or the .tar.gz of either, pictures by
+    class (train/cat/*.png, test/cat/*.png), Kaggle's train/ with trainLabels.csv, or .npz; or be a .zip of one of
+    these. Without it, CIFAR10_DIR is looked at, then what keras.datasets.cifar10 downloaded. Where there is none of
     these, and for DIR "mini", the distilled pictures that ship with the project are shown.
     """
+    if place and data_dir:
+        raise click.UsageError("Name one place: DIR, or --data DIR.")
+    data_dir = place or data_dir
     if sheet:
         check_sheet_path(sheet)
     if download:
         if data_dir or os.environ.get("CIFAR10_DIR"):
             raise click.UsageError("--download goes to Keras's cache: leave --data and CIFAR10_DIR out.")
         _download()
+    doubts = None
     source = find_source(data_dir, mini=True)
     if source.kind == MINI:
         entry = None
@@ -51,6 +64,7 @@ def data(data_dir: str | None, download: bool, sheet: Path | None, per_class: in
         if not entry.exists():
             click.echo("Reading and checking all pictures, once: some seconds …", err=True)
         arrays = dict(zip(("train", "test"), load_cifar10(data_dir), strict=True))
+        doubts = _doubts(entry, arrays["test"])
     counts = {split: np.bincount(y, minlength=len(CLASS_NAMES)).tolist() for split, (_, y) in arrays.items()}
     if sheet:
         _draw(arrays["train"], per_class, sheet)
@@ -62,6 +76,7 @@ def data(data_dir: str | None, download: bool, sheet: Path | None, per_class: in
             "files": [{"name": file.name, "bytes": file.stat().st_size} for file in source.files],
             "cache": str(cached) if cached else None,
             "sheet": str(sheet) if sheet else None,
+            "doubts": doubts,
         }
         for split, numbers in counts.items():
             per_name = dict(zip(CLASS_NAMES, numbers, strict=True))
@@ -84,8 +99,28 @@ def data(data_dir: str | None, download: bool, sheet: Path | None, per_class: in
         click.echo(f"\nDecoded cache: {where}")
     elif not data_dir:
         click.echo(f"\n{THREE_WAYS}")
+    if doubts:
+        click.echo(f"\nAre these CIFAR-10's pictures? Asked of seed-cnn, which ships with the project: {doubts}")
     if sheet:
         click.echo(f"Contact sheet: {sheet}")
+
+
+def _doubts(entry: Path, test: Split) -> str | None:
+    """What a shipped network finds odd about the test part; asked once for each copy, when it has been decoded."""
+    if len(test[1]) < FEWEST:
+        return None
+    known = entry / "doubts.json"
+    with suppress(OSError, ValueError, KeyError):
+        return json.loads(known.read_text(encoding="utf-8"))["doubts"]
+    try:
+        classifier = Classifier(CHECKING)
+        expected = classifier.card.scores.test_accuracy
+        found = None if expected is None else data_doubts(classifier.predict, *test, expected)
+    except LabError:
+        return None  # a checkout without models
+    with suppress(OSError, LabError):
+        write_json(known, {"doubts": found})
+    return found
 
 
 def _download() -> None:

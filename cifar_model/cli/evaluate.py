@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from cifar_model.answering.answer import Answer
 from cifar_model.answering.classifier import BATCH_SIZE, Classifier
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.cli.options import check_fitted, file_path, json_option, model_option, raw_option
@@ -13,8 +14,9 @@ from cifar_model.cli.output import progress_bar
 from cifar_model.data.cache import load_cifar10
 from cifar_model.errors import SettingsError
 from cifar_model.text import share
-from cifar_model.trust.answer_sets import LEVELS, answer_sets, evaluate_sets
-from cifar_model.trust.calibration import calibrate, expected_calibration_error, reliability_bins
+from cifar_model.trust.answer_sets import LEVELS, evaluate_sets
+from cifar_model.trust.calibration import expected_calibration_error, reliability_bins
+from cifar_model.trust.doubts import data_doubts
 from cifar_model.trust.metrics import accuracy_score, confusion_matrix, cross_entropy_loss, precision_recall
 from cifar_model.trust.mixes import PAIRS, SHARES, mix_scores
 
@@ -61,7 +63,8 @@ def evaluate(
             part = slice(start, start + BATCH_SIZE)
             found.append(classifier.examine(images[part]))
             bar.update(len(images[part]))
-    probabilities = np.concatenate([part.probabilities for part in found])
+    found = Answer.join(found)
+    probabilities = found.probabilities
     answers = probabilities.argmax(axis=1)
     confusion = confusion_matrix(labels, answers)
     precision, recall = precision_recall(confusion)
@@ -74,8 +77,9 @@ def evaluate(
         "calibration_error": float(expected_calibration_error(labels, probabilities)),
         "classes": {
             name: {
-                "precision": _number(precision[i]),
-                "recall": _number(recall[i]),
+                # Undefined where the class was never answered, or never shown.
+                "precision": _number(precision[i]) if confusion[:, i].any() else None,
+                "recall": _number(recall[i]) if confusion[i].any() else None,
                 "images": int(confusion[i].sum()),
             }
             for i, name in enumerate(CLASS_NAMES)
@@ -85,12 +89,9 @@ def evaluate(
     if calibration:
         result["reliability"] = reliability_bins(labels, probabilities).tolist()
         if classifier.sets:
-            fitted = calibrate(np.concatenate([part.raw for part in found]), classifier.card["calibration"])
-            result["sets"] = {
-                str(level): evaluate_sets(labels, answer_sets(fitted, classifier.sets, level)) for level in LEVELS
-            }
+            result["sets"] = {str(level): evaluate_sets(labels, found.members(level)) for level in LEVELS}
     if with_scope:
-        result["false_alarms"] = float(1 - np.concatenate([part.in_scope for part in found]).mean())
+        result["false_alarms"] = float(1 - found.in_scope.mean())
     if mixes:
         if len(np.unique(labels)) < 2:
             raise SettingsError(f"--mixes needs images of two classes; these {len(labels)} are of one. Raise --limit.")
@@ -101,6 +102,13 @@ def evaluate(
                 return classifier.predict(blends)
 
             result["mixes"] = mix_scores(believed, images, labels)
+    known = classifier.card.scores.test_accuracy
+    doubts = None
+    if split == "test" and known is not None:
+        doubts = data_doubts(classifier.predict, images, labels, known)
+    if doubts:
+        result["doubts"] = doubts
+        click.echo(f"Are these CIFAR-10's test pictures? {doubts}", err=True)
     title = f"{classifier.name} on {len(images):,} {split} images"
     if chart:
         save_chart(confusion_chart(confusion, title=title), chart)

@@ -1,10 +1,12 @@
 """Options that several commands share."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from cifar_model.errors import ModelError, SettingsError
+from cifar_model.models.layout import EPOCHS_FOLDER
 from cifar_model.trust.answer_sets import LEVELS
 
 model_option = click.option(
@@ -22,6 +24,24 @@ sets_option = click.option(
     help="Name all classes that can't be ruled out; the right one is among them in so many of 100 pictures [95].",
 )
 
+
+class Share(click.FloatRange):
+    """A number from 0 to 1; whoever writes 40 or "40%" is asked whether it was to be 0.4."""
+
+    name = "share"
+
+    def __init__(self):
+        super().__init__(0, 1)
+
+    def convert(self, value, param, ctx):
+        text = str(value).strip()
+        with suppress(ValueError):
+            number = float(text.removesuffix("%"))
+            if 1 < number <= 100 or text.endswith("%"):
+                self.fail(f"{text} is not in 0…1: did you mean {number / 100:g}?", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 LEVEL_CHOICES = tuple(map(str, LEVELS))
 
 
@@ -31,7 +51,13 @@ def check_level(level: str | None) -> None:
 
 
 def check_fitted(classifier, *, sets: bool, scope: bool) -> None:
-    """ModelError where a model lacks what is asked for."""
+    """ModelError where a model lacks what is asked for; a note on stderr where a file came without its card."""
+    if classifier.path.is_file() and classifier.path.parent.name != EPOCHS_FOLDER:
+        click.echo(
+            f"{classifier.path.name} came without a card.json beside it, so its percentages are uncalibrated: the "
+            "network's own.",
+            err=True,
+        )
     missing = ["answer sets"] * (sets and not classifier.sets)
     missing += ["scope score"] * (scope and classifier.scope_threshold is None)
     if missing:

@@ -1,6 +1,5 @@
 """Answers as a table, CSV or JSON, and progress."""
 
-import csv
 import json
 import os
 import shutil
@@ -9,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 import click
 import numpy as np
 
+from cifar_model.answering.files import FileAnswer
 from cifar_model.classes import CLASS_NAMES
-from cifar_model.storage import replacing
+from cifar_model.storage import CsvWriter, csv_file
 from cifar_model.text import percent, printable
 from cifar_model.trust.answer_sets import describe_set
 
@@ -27,43 +26,39 @@ class Extras:
     level: int | None
     scope: bool
 
-    def columns(self, answer) -> dict:
+    def columns(self, one: FileAnswer) -> dict:
         """Name and value of each, for machines."""
         values = {}
         if self.level:
-            values[f"set_{self.level}"] = [CLASS_NAMES[i] for i in np.flatnonzero(answer.members)]
+            values[f"set_{self.level}"] = [CLASS_NAMES[i] for i in np.flatnonzero(one.answer.members(self.level))]
         if self.scope:
-            values |= {"scope": answer.scope, "in_scope": answer.in_scope}
+            values |= {"scope": float(one.answer.scope), "in_scope": bool(one.answer.in_scope)}
         return values
 
     def names(self) -> list[str]:
         return [f"set_{self.level}"] * bool(self.level) + ["scope", "in_scope"] * self.scope
 
-    def words(self, answer) -> str:
+    def words(self, one: FileAnswer) -> str:
         """For a person."""
-        said = [describe_set(answer.members, self.level)] if self.level else []
-        if self.scope and not answer.in_scope:
+        said = [describe_set(one.answer.members(self.level), self.level)] if self.level else []
+        if self.scope and not one.answer.in_scope:
             said.append("looks like none of the ten")
-        return "; ".join([*said, *answer.notes])
+        return "; ".join([*said, *one.notes])
 
 
 @contextmanager
-def answer_writer(model: str, paths: list[Path], top: int, as_json: bool, csv_file: str | None, extras: "Extras"):
-    """Where answers go, one at a time: JSON or a table to stdout, CSV to a file or to stdout.
-
-    A CSV file begins with a byte order mark: without one, spreadsheets take UTF-8 for something else.
-    """
+def answer_writer(model: str, paths: list[Path], top: int, as_json: bool, target: str | None, extras: "Extras"):
+    """Where answers go, one at a time: JSON or a table to stdout, CSV to the file `target`, or to stdout for "-"."""
+    columns = ("file", "class", "probability", *CLASS_NAMES, *extras.names())
     with ExitStack() as stack:
         writers = []
-        if csv_file == "-":
-            writers.append(_CsvWriter(sys.stdout, extras))
-        elif csv_file:
-            temporary = stack.enter_context(replacing(csv_file))
-            file = stack.enter_context(open(temporary, "w", encoding="utf-8-sig", newline=""))
-            writers.append(_CsvWriter(file, extras))
+        if target == "-":
+            writers.append(_CsvWriter(CsvWriter(sys.stdout, columns, spreadsheet=False), extras))
+        elif target:
+            writers.append(_CsvWriter(stack.enter_context(csv_file(target, columns)), extras))
         if as_json:
             writers.append(_JsonWriter(model, extras))
-        elif csv_file != "-":
+        elif target != "-":
             writers.append(_TableWriter(paths, top, extras))
         yield _Writers(writers)
 
@@ -72,9 +67,9 @@ class _Writers:
     def __init__(self, writers):
         self._writers = writers
 
-    def add(self, answer) -> None:
+    def add(self, one: FileAnswer) -> None:
         for writer in self._writers:
-            writer.add(answer)
+            writer.add(one)
 
     def finish(self, failures, left_out=()) -> None:
         for writer in self._writers:
@@ -82,16 +77,15 @@ class _Writers:
 
 
 class _CsvWriter:
-    def __init__(self, file: TextIO, extras: Extras):
-        self._rows = csv.writer(file, lineterminator="\n")
-        self._rows.writerow(("file", "class", "probability", *CLASS_NAMES, *extras.names()))
+    def __init__(self, rows: CsvWriter, extras: Extras):
+        self._rows = rows
         self._extras = extras
 
-    def add(self, answer) -> None:
-        p = answer.probabilities.tolist()
-        best = int(answer.probabilities.argmax())
-        extras = [" ".join(v) if isinstance(v, list) else v for v in self._extras.columns(answer).values()]
-        self._rows.writerow((_text(answer.path), CLASS_NAMES[best], p[best], *p, *extras))
+    def add(self, one: FileAnswer) -> None:
+        p = one.answer.probabilities.tolist()
+        best = int(one.answer.probabilities.argmax())
+        extras = [" ".join(v) if isinstance(v, list) else v for v in self._extras.columns(one).values()]
+        self._rows.write((_text(one.path), CLASS_NAMES[best], p[best], *p, *extras))
 
     def finish(self, failures, left_out=()) -> None:
         pass
@@ -105,16 +99,16 @@ class _JsonWriter:
         click.echo(f'{{"model": {json.dumps(model)},\n"answers": [', nl=False)
         self._separator = "\n"
 
-    def add(self, answer) -> None:
-        best = int(answer.probabilities.argmax())
+    def add(self, one: FileAnswer) -> None:
+        best = int(one.answer.probabilities.argmax())
         text = json.dumps(
             {
-                "file": str(answer.path),
+                "file": str(one.path),
                 "class": CLASS_NAMES[best],
-                "probability": float(answer.probabilities[best]),
-                "probabilities": by_class(answer.probabilities),
-                **self._extras.columns(answer),
-                **({"notes": list(answer.notes)} if answer.notes else {}),
+                "probability": float(one.answer.probabilities[best]),
+                "probabilities": by_class(one.answer.probabilities),
+                **self._extras.columns(one),
+                **({"notes": list(one.notes)} if one.notes else {}),
             }
         )
         click.echo(self._separator + text, nl=False)
@@ -135,19 +129,19 @@ class _TableWriter:
         self._top = top
         self._has_header = False
 
-    def add(self, answer) -> None:
+    def add(self, one: FileAnswer) -> None:
         if not self._has_header:
             title = "RUNNERS-UP" if self._top > 1 else ""
             click.echo(f"{'FILE':<{self._width}}  {'CLASS':<10}  {'PROBABILITY':>11}  {title}".rstrip())
             self._has_header = True
-        name = shown_path(answer.path)
+        name = shown_path(one.path)
         if len(name) > self._width:
             name = "…" + name[1 - self._width :]
-        first, *others = np.argsort(-answer.probabilities, kind="stable")[: self._top]
-        runners = ", ".join(f"{CLASS_NAMES[i]} {percent(answer.probabilities[i])}" for i in others)
-        belief = percent(answer.probabilities[first])
+        first, *others = np.argsort(-one.answer.probabilities, kind="stable")[: self._top]
+        runners = ", ".join(f"{CLASS_NAMES[i]} {percent(one.answer.probabilities[i])}" for i in others)
+        belief = percent(one.answer.probabilities[first])
         line = f"{name:<{self._width}}  {CLASS_NAMES[first]:<10}  {belief:>11}  {runners}"
-        if words := self._extras.words(answer):
+        if words := self._extras.words(one):
             line = f"{line:<{self._width + 25 + 20 * (self._top - 1)}}  {words}"
         click.echo(line.rstrip())
 

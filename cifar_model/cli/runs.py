@@ -97,12 +97,13 @@ def pause(name: str, as_json: bool) -> None:
 @runs.command()
 @_name
 @click.option("--queue", is_flag=True, help="Wait for a turn if others train.")
+@click.option("--epochs", type=int, help="Go on until it has trained so many; with this, a finished run goes on too.")
 @_as_json
-def resume(name: str, queue: bool, as_json: bool) -> None:
+def resume(name: str, queue: bool, epochs: int | None, as_json: bool) -> None:
     """Go on with a paused, stopped or interrupted run."""
     if read_run(name).is_live:
         return _ask(name, "resume", as_json)
-    start.resume_run(name, queue=queue)
+    start.resume_run(name, epochs=epochs, queue=queue)
     _said(name, "resume", True, f"{name} goes on from its last finished epoch.", as_json)
 
 

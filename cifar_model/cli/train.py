@@ -1,5 +1,6 @@
 """``python -m cifar_model train``: learn in this process, and show it as it goes."""
 
+import dataclasses
 import shlex
 import sys
 import time
@@ -10,13 +11,14 @@ import click
 from cifar_model.data.distilled import describe_mini
 from cifar_model.data.find import find_source
 from cifar_model.data.sources import MINI
-from cifar_model.errors import RunError, SettingsError
+from cifar_model.errors import DatasetError, RunError, SettingsError
 from cifar_model.networks.choices import NETWORKS, OPTIMIZERS, RECIPES
 from cifar_model.runs.names import check_name, new_name
 from cifar_model.runs.read import ahead_of, max_runs, read_run
-from cifar_model.runs.start import check_capacity
+from cifar_model.runs.start import check_capacity, check_resumable
 from cifar_model.storage import read_json, runs_dir
 from cifar_model.text import share
+from cifar_model.training.finish import learned_nothing
 from cifar_model.training.settings import LIMITS, PRECISIONS, Settings
 from cifar_model.training.train import train as train_run
 
@@ -73,8 +75,19 @@ def _filters(context, parameter, value):
     help="Also train on blends of two images with blended targets, drawn from Beta(ALPHA, ALPHA); 0 for none, 1 for "
     "all ratios alike [default: 0].",
 )
+@click.option(
+    "--early-stopping",
+    type=int,
+    metavar="PATIENCE",
+    help="End when the validation accuracy has not risen for so many epochs; 0 for never [default: 0].",
+)
 @click.option("--run", "name", help="Name of the run [default: a free one, like lab-net-quick-1].")
-@click.option("--resume", metavar="NAME", help="Go on with a run that was stopped, failed or killed.")
+@click.option(
+    "--resume",
+    metavar="NAME",
+    help="Go on with a run that was stopped, failed or killed, if wanted at another --learning-rate; with more "
+    "--epochs, also with a finished one.",
+)
 @click.option("--queue", is_flag=True, help="Wait while as many runs train as CIFAR_LAB_MAX_RUNS allows.")
 def train(name, resume, queue, **options):
     """Train a network on CIFAR-10 and keep it as a run.
@@ -84,13 +97,27 @@ def train(name, resume, queue, **options):
     """
     given = {key: value for key, value in options.items() if value is not None}
     if resume:
-        if given or name:
-            raise SettingsError("--resume goes on with the run's own settings: give no other option but --queue.")
-        name, path = resume, _resumable(resume)
+        if given.keys() - {"epochs", "learning_rate", "data"} or name:
+            raise SettingsError(
+                "--resume goes on with the run's own settings: give no other option but --epochs, --learning-rate, "
+                "--data (where the same data lies now) and --queue."
+            )
+        name, path = resume, _resumable(resume, given.get("epochs"))
         stored = read_json(path / "settings.json")
         settings, command = Settings.from_dict(stored.get("settings", {})), stored.get("command", "")
+        _check_data(name, settings, given.get("data"))
+        if (changed := dataclasses.replace(settings, **given)) != settings:
+            settings = changed
+            more = [part for key, value in given.items() for part in ("--" + key.replace("_", "-"), str(value))]
+            command = f"{command} && {shlex.join(['python', '-m', 'cifar_model', 'train', '--resume', name, *more])}"
     else:
         settings = Settings(**given)
+        for field in ("filters", "dropout", "dense"):
+            if field in given and settings.network != "custom":
+                raise SettingsError(
+                    f"--{field} shapes the network custom alone; {settings.network} is as it is. "
+                    f"Leave it out, or add --network custom."
+                )
         if settings.data is None and find_source(mini=True).kind == MINI:
             settings = Settings(**given, data=MINI)
             click.echo("CIFAR-10 is not on this machine: learning from the distilled pictures instead.")
@@ -118,6 +145,8 @@ def train(name, resume, queue, **options):
         )
     if card:
         click.echo(_outcome(card))
+        if problem := learned_nothing(card):
+            click.echo(problem)
         click.echo(f"Ask it: python -m cifar_model classify --model {name} PICTURES")
 
 
@@ -141,10 +170,22 @@ def _unused(name: str) -> Path:
     return path
 
 
-def _resumable(name: str) -> Path:
+def _check_data(name: str, settings: Settings, moved_to: str | None) -> None:
+    """Raise where a run's data can't be found any more, with what to do, or where it would go on with other data."""
+    if moved_to and (moved_to == MINI) != (settings.data == MINI):
+        began = "the distilled pictures" if settings.data == MINI else "CIFAR-10"
+        raise SettingsError(f"The run {name!r} began with {began} and can't go on with others: start a new one.")
+    try:
+        find_source(moved_to or settings.data, mini=settings.data == MINI)
+    except DatasetError as error:
+        raise DatasetError(
+            f"{error}\nWhere the data has moved to, say with: python -m cifar_model train --resume {name} --data WHERE"
+        ) from None
+
+
+def _resumable(name: str, epochs: int | None) -> Path:
     run = read_run(name)
-    if run.state == "finished":
-        raise RunError(f"The run {name!r} is finished: there is nothing to resume. Start a new one with --run.")
+    check_resumable(run, epochs)
     return run.path
 
 

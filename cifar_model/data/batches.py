@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import io
 import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 import numpy as np
 
@@ -32,10 +32,10 @@ def read_batches(source: Source) -> Iterator[Part]:
         size = file.stat().st_size
         if size > _MAX_MEMBER:
             fail(file, f"{size:,} bytes", f"at most {_MAX_MEMBER:,}")
-        yield _batch(file, file.read_bytes())
+        yield batch_part(file, file.read_bytes())
 
 
-def _batch(file: Path, data: bytes) -> Part:
+def batch_part(file: Path, data: bytes) -> Part:
     """One file, or archive member, of the official layouts: binary if it ends in .bin, else Python's."""
     x, y = _from_binary(file, data) if file.suffix == ".bin" else _from_pickle(file, data)
     check_labels(file, y)
@@ -68,6 +68,11 @@ def _from_pickle(file: Path, data: bytes) -> Split:
     if title and title != wanted:
         fail(file, f"{title[:60]!r} inside", repr(wanted))
     labels, pixels = batch["labels"], batch["data"]
+    if isinstance(labels, PickledArray):
+        try:
+            labels = labels.to_numpy(whole_numbers=True).reshape(-1).tolist()
+        except Exception as error:  # a state of any shape that the pickle likes
+            fail(file, f"labels that can't be read ({error})", "a list of whole numbers")
     if not isinstance(labels, list) or not all(type(label) is int for label in labels):
         fail(file, "labels of another kind", "a list of whole numbers")
     if not isinstance(pixels, PickledArray):
@@ -101,7 +106,7 @@ def cifar100_batch(file: Path, data: bytes) -> Split:
 class _Limited:
     """A stream that refuses to give more than an official archive could hold (a decompression bomb)."""
 
-    def __init__(self, stream: IO[bytes], file: Path):
+    def __init__(self, stream: io.BufferedIOBase, file: Path):
         self.stream, self.file, self.left = stream, file, _MAX_ARCHIVE
 
     def read(self, size: int) -> bytes:
@@ -122,7 +127,8 @@ def read_archive(source: Source) -> Iterator[Part]:
         parts: dict[str, Part] = {}
         others: list[str] = []
         try:
-            with tarfile.open(fileobj=stream, mode="r|") as archive:
+            # Of a stream, tarfile asks for `read` alone.
+            with tarfile.open(fileobj=stream, mode="r|") as archive:  # ty: ignore[no-matching-overload]
                 for member in archive:
                     name = PurePosixPath(member.name).name
                     if name.removesuffix(".bin") not in BATCH_NAMES or not member.isreg():
@@ -132,7 +138,7 @@ def read_archive(source: Source) -> Iterator[Part]:
                         fail(file, f"{name} twice", "each batch once")
                     if member.size > _MAX_MEMBER:
                         fail(file, f"{name} of {member.size:,} bytes", f"at most {_MAX_MEMBER:,}")
-                    parts[name] = _batch(file / name, archive.extractfile(member).read())
+                    parts[name] = batch_part(file / name, archive.extractfile(member).read())
             while stream.read(1 << 20):  # up to gzip's checksum
                 pass
         except (OSError, EOFError, zlib.error, tarfile.TarError, ValueError, OverflowError) as error:

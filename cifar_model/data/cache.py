@@ -88,7 +88,9 @@ def _content_key(source: Source) -> str:
                 f"{file}: SHA-256 {found}, expected {source.sha256}: truncated or not the official archive. "
                 "Delete it, then: python -m cifar_model data --download"
             )
-        digest.update(f" {split_of(file)} {found}".encode())
+        # Where names are labels, they are part of the content.
+        name = file.relative_to(source.path).as_posix() if source.kind in ("folders", "kaggle") else split_of(file)
+        digest.update(f" {name} {found}".encode())
     return digest.hexdigest()
 
 

@@ -36,7 +36,7 @@ def mini_counts() -> tuple[int, int]:
     for file in source.files if source else ():
         with Image.open(file) as sheet:  # reads the head alone
             counts.append(sheet.width * sheet.height // IMAGE_SIZE**2)
-    return tuple(counts) or (0, 0)
+    return (counts[0], counts[1]) if counts else (0, 0)
 
 
 def mini_score(network: str) -> tuple[float, int] | None:
@@ -78,7 +78,8 @@ def read_mini(folder: str | os.PathLike | None = None) -> tuple[Split, Split]:
     Raises DatasetError: no sheets there, or files that are not such sheets.
     """
     folder = Path(folder or mini_dir())
-    return tuple(_read_sheet(folder / f"{part}.png") for part in PARTS)
+    train, validation = (_read_sheet(folder / f"{part}.png") for part in PARTS)
+    return train, validation
 
 
 def mini_card(folder: str | os.PathLike | None = None) -> dict:

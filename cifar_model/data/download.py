@@ -6,6 +6,7 @@ import http.client
 import os
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import tempfile
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from cifar_model.data import sources
 from cifar_model.data.distilled import mini_source
+from cifar_model.data.layouts import layout_of, tree_of
 from cifar_model.data.sources import BATCH_NAMES, KERAS_ARCHIVES, MINI, THREE_WAYS, Source, fail, unreadable
 from cifar_model.errors import DatasetError
 
@@ -30,7 +32,7 @@ def find_source(data_dir: str | os.PathLike[str] | None = None, *, mini: bool = 
         raise DatasetError(f"The distilled pictures {found}.\n{THREE_WAYS}")
     given = data_dir or os.environ.get("CIFAR10_DIR")
     if given:
-        path = Path(os.path.expanduser(given)).absolute()
+        path = typed_path(given)
         try:
             if source := _source_at(path):
                 return source
@@ -41,6 +43,15 @@ def find_source(data_dir: str | os.PathLike[str] | None = None, *, mini: bool = 
     if source := keras_source() or (mini_source() if mini else None):
         return source
     raise DatasetError(f"No CIFAR-10 found: no --data, no CIFAR10_DIR, none in Keras's cache.\n{THREE_WAYS}")
+
+
+def typed_path(text: str | os.PathLike[str]) -> Path:
+    """A path as people type or paste it: in quotes, with ~, spaces around it, a slash at its end, as file://…"""
+    given = os.fspath(text).strip()
+    if len(given) > 1 and given[0] == given[-1] and given[0] in "\"'":
+        given = given[1:-1].strip()
+    given = given.removeprefix("file://")
+    return Path(os.path.expanduser(given)).absolute()
 
 
 def keras_source() -> Source | None:
@@ -66,8 +77,16 @@ def is_available(data_dir: str | os.PathLike[str] | None = None) -> bool:
 
 def _source_at(path: Path) -> Source | None:
     if path.is_file():
-        if path.suffix == ".parquet":
-            raise DatasetError(f"{path} is one file: name the folder with train-* and test-*.parquet.")
+        if path.suffix == ".npz":
+            both = [file for file in path.parent.glob("*.npz") if file.stem.lower() in ("train", "test")]
+            if path in both and len(both) == 2:
+                return Source("npz", path.parent, tuple(sorted(both)))
+            return Source("npz", path, (path,))
+        if path.suffix == ".zip":
+            return Source("zip", path, (path,))
+        # One file of several stands for its folder.
+        if path.suffix in (".parquet", ".csv") or path.name.removesuffix(".bin") in (*BATCH_NAMES, "batches.meta"):
+            return _source_at(path.parent)
         return Source("archive", path, (path,))
     for folder in (path, path / "data", path / "plain_text"):
         train, test = (sorted(folder.glob(f"{split}-*.parquet")) for split in ("train", "test"))
@@ -83,7 +102,24 @@ def _source_at(path: Path) -> Source | None:
     for name in ("cifar-10-python.tar.gz", "cifar-10-binary.tar.gz"):
         if (path / name).is_file():
             return Source("archive", path / name, (path / name,))
-    return None
+    return _as_people_keep_it(path) if path.is_dir() else None
+
+
+def _as_people_keep_it(path: Path) -> Source | None:
+    """A folder of one of the layouts of `layouts`; looked through again when one of its upper folders changes."""
+    folders = [path, *path.glob("*/"), *path.glob("*/*/")]
+    return _looked_through(path, tuple((str(folder), folder.stat().st_mtime_ns) for folder in folders[:1000]))
+
+
+@functools.lru_cache(maxsize=8)
+def _looked_through(path: Path, stamps: tuple) -> Source | None:
+    tree = tree_of(path)
+    if (layout := layout_of(tree)) in ("folders", "kaggle", "npz"):
+        wanted = (".npz",) if layout == "npz" else (".png", ".jpg", ".jpeg", ".csv")
+        files = tuple(path / name for name in tree.names if name.lower().endswith(wanted))
+        return Source(layout, path, files)
+    zips = [path / name for name in tree.names if name.endswith(".zip") and "/" not in name]
+    return Source("zip", zips[0], (zips[0],)) if len(zips) == 1 else None
 
 
 def _batches_source(kind: str, folder: Path) -> Source:

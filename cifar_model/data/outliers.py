@@ -176,9 +176,10 @@ def _from_archive(path: Path, part: str) -> Outliers:
     try:
         with tarfile.open(path) as archive:
             member = next((one for one in archive if Path(one.name).name == part and one.isreg()), None)
-            if member is None or member.size > MAX_CIFAR100_MEMBER:
+            content = archive.extractfile(member) if member and member.size <= MAX_CIFAR100_MEMBER else None
+            if content is None:
                 raise DatasetError(f"{path} holds no {part!r} file of CIFAR-100.\n{THREE_WAYS}")
-            return _without_near(*_from_pickle(path / part, archive.extractfile(member).read()))
+            return _without_near(*_from_pickle(path / part, content.read()))
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise DatasetError(f"{path} is no archive of CIFAR-100 ({error}).\n{THREE_WAYS}") from error
 

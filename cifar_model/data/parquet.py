@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -19,41 +19,46 @@ _MAX_PICTURE = 64 << 10  # bytes of one encoded picture; 32×32 pixels uncompres
 
 
 def read_parquet(source: Source) -> Iterator[Part]:
+    for file in source.files:
+        yield read_shard(file, file)
+
+
+def read_shard(file: Path, content: Path | BinaryIO) -> Part:
+    """One file of that layout: `file` is its name, `content` where its bytes are."""
     import pyarrow as pa  # slow to import
     import pyarrow.parquet as pq  # slow to import
 
-    for file in source.files:
-        try:
-            with pq.ParquetFile(file) as parquet:
-                schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
-                types = {field.name: field.type for field in schema}
-                img, label = types.get("img", pa.null()), types.get("label", pa.null())
-                encoded = img.field("bytes").type if _has_bytes(img) else pa.null()
-                if encoded not in (pa.binary(), pa.large_binary()) or not pa.types.is_integer(label):
-                    found = ", ".join(f"{name} ({kind})" for name, kind in types.items())[:300]
-                    fail(file, f"the columns {found}", "img (struct with bytes) and label (an integer)")
-                if not 0 < rows <= _MAX_PARQUET_ROWS:
-                    fail(file, f"{rows:,} rows", f"1 to {_MAX_PARQUET_ROWS:,}")
-                x = np.empty((rows, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
-                y = np.empty(rows, np.int64)
-                row = 0
-                for batch in parquet.iter_batches(1000, columns=["img.bytes", "label"]):
-                    labels = batch.column("label")
-                    if labels.null_count:
-                        fail(file, f"{labels.null_count} rows without a label", "a label in each")
-                    y[row : row + len(batch)] = labels.to_numpy(zero_copy_only=False)
-                    for encoded in batch.column("img").field("bytes").to_pylist():
-                        x[row] = decoded_png(file, row, encoded)
-                        row += 1
-        except (pa.ArrowException, OSError, ValueError) as error:  # truncated, not Parquet, counts that lie
-            if getattr(error, "errno", None):  # the system's error, not Arrow's
-                raise
-            reason = str(error).strip().splitlines()[0].rstrip(".")
-            raise DatasetError(f"{file}: not a whole Parquet file ({reason}). Fetch it again.") from error
-        if row != rows:
-            fail(file, f"{row:,} pictures", f"{rows:,}")
-        check_labels(file, y)
-        yield file.name, split_of(file), x, y
+    try:
+        with pq.ParquetFile(content) as parquet:
+            schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
+            types = {field.name: field.type for field in schema}
+            img, label = types.get("img", pa.null()), types.get("label", pa.null())
+            encoded = img.field("bytes").type if _has_bytes(img) else pa.null()
+            if encoded not in (pa.binary(), pa.large_binary()) or not pa.types.is_integer(label):
+                found = ", ".join(f"{name} ({kind})" for name, kind in types.items())[:300]
+                fail(file, f"the columns {found}", "img (struct with bytes) and label (an integer)")
+            if not 0 < rows <= _MAX_PARQUET_ROWS:
+                fail(file, f"{rows:,} rows", f"1 to {_MAX_PARQUET_ROWS:,}")
+            x = np.empty((rows, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+            y = np.empty(rows, np.int64)
+            row = 0
+            for batch in parquet.iter_batches(1000, columns=["img.bytes", "label"]):
+                labels = batch.column("label")
+                if labels.null_count:
+                    fail(file, f"{labels.null_count} rows without a label", "a label in each")
+                y[row : row + len(batch)] = labels.to_numpy(zero_copy_only=False)
+                for encoded in batch.column("img").field("bytes").to_pylist():
+                    x[row] = decoded_png(file, row, encoded)
+                    row += 1
+    except (pa.ArrowException, OSError, ValueError) as error:  # truncated, not Parquet, counts that lie
+        if getattr(error, "errno", None):  # the system's error, not Arrow's
+            raise
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise DatasetError(f"{file}: not a whole Parquet file ({reason}). Fetch it again.") from error
+    if row != rows:
+        fail(file, f"{row:,} pictures", f"{rows:,}")
+    check_labels(file, y)
+    return file.name, split_of(file), x, y
 
 
 def _has_bytes(img: Any) -> bool:
@@ -62,10 +67,10 @@ def _has_bytes(img: Any) -> bool:
     return pa.types.is_struct(img) and img.get_field_index("bytes") >= 0
 
 
-def decoded_png(file: Path, row: int, encoded: bytes | None) -> np.ndarray:
+def decoded_png(file: Path, row: int | None, encoded: bytes | None) -> np.ndarray:
     """One encoded picture → uint8 (32, 32, 3)."""
     expected = f"{IMAGE_SIZE}×{IMAGE_SIZE} RGB pixels as PNG or JPEG"
-    where = f"{file}, row {row}"
+    where = f"{file}, row {row}" if row is not None else str(file)
     if not encoded or len(encoded) > _MAX_PICTURE:
         fail(where, f"{len(encoded or b''):,} bytes", f"{expected}, at most {_MAX_PICTURE:,} bytes")
     try:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from cifar_model.data.batches import read_archive, read_batches
+from cifar_model.data.layouts import read_layout
 from cifar_model.data.parquet import read_parquet
 from cifar_model.data.sources import Part, Source, Split, fail, file_stats, unreadable
 from cifar_model.errors import DatasetError
@@ -58,4 +59,8 @@ _READERS: dict[str, Callable[[Source], Iterator[Part]]] = {
     "python": read_batches,
     "binary": read_batches,
     "archive": read_archive,
+    "folders": read_layout,
+    "kaggle": read_layout,
+    "npz": read_layout,
+    "zip": read_layout,
 }

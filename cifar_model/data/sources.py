@@ -32,12 +32,13 @@ THREE_WAYS = f"""Three ways to get CIFAR-10:
   2. the official archive:   {ARCHIVE_URL}
      then --data cifar-10-python.tar.gz, or set CIFAR10_DIR to it
   3. the Parquet files:      https://huggingface.co/datasets/uoft-cs/cifar10 (train-*.parquet, test-*.parquet)
-     then --data FOLDER, or set CIFAR10_DIR to it"""
+     then --data FOLDER, or set CIFAR10_DIR to it
+Folders by class (train/cat/*.png, test/cat/*.png), Kaggle's train/ with trainLabels.csv, .npz and .zip will do, too."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where pictures lie on disk: `kind` is "parquet", "python", "binary" or "archive" for CIFAR-10, or "mini"."""
+    """Where pictures lie on disk: `kind` is a key of `title`, "mini" for the distilled ones."""
 
     kind: str
     path: Path
@@ -52,6 +53,10 @@ class Source:
             "python": "official Python batches",
             "binary": "official binary batches",
             "archive": "official archive",
+            "folders": "folders of pictures by class",
+            "kaggle": "Kaggle's train/ with trainLabels.csv; without test labels, every sixth picture is the test part",
+            "npz": "NumPy arrays (.npz)",
+            "zip": "a .zip",
             "mini": "distilled pictures (shipped)",
         }[self.kind]
 

@@ -28,22 +28,26 @@ _MAX_TUPLES = _MAX_REFERENCES = 24
 _MAX_STEPS = 1 << 19
 
 
+_WHOLE_NUMBERS = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "uint8", "int32", "int64")
+
+
 class PickledArray:
     """Stands in for numpy's array while unpickling, so that NumPy never sees a hostile state."""
 
     def __init__(self, *arguments: Any):
-        self.state = arguments  # numpy.core.numeric._frombuffer: buffer, dtype, shape, order
+        self.state: tuple[Any, ...] = arguments  # numpy.core.numeric._frombuffer: buffer, dtype, shape, order
 
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, is_fortran, buffer = state
         self.state = buffer, dtype, shape, "F" if is_fortran else "C"
 
-    def to_numpy(self) -> np.ndarray:
-        """The array as uint8, of any shape; raises whatever a wrong state calls for."""
+    def to_numpy(self, *, whole_numbers: bool = False) -> np.ndarray:
+        """The array as uint8, of any shape, or as any whole numbers; raises whatever a wrong state calls for."""
         buffer, dtype, shape, order = self.state
-        if dtype.name not in ("u1", "uint8", b"u1", b"uint8"):
+        name = dtype.name.decode("ascii") if isinstance(dtype.name, bytes) else dtype.name
+        if name not in (_WHOLE_NUMBERS if whole_numbers else ("u1", "uint8")):
             raise ValueError("another dtype than uint8")
-        return np.frombuffer(buffer, np.uint8).reshape(shape, order=order)
+        return np.frombuffer(buffer, np.dtype(name)).reshape(shape, order=order)
 
 
 for _core in ("numpy.core", "numpy._core"):  # before and since NumPy 2
@@ -72,7 +76,7 @@ def restricted_load(file: Path, data: bytes) -> Any:
                 raise pickle.UnpicklingError(f"it uses {name}")
             if number > _MAX_STEPS:
                 raise pickle.UnpicklingError(f"it takes over {_MAX_STEPS:,} steps")
-            if "PUT" in name and argument > number:  # or a far index makes a huge memo
+            if "PUT" in name and (argument or 0) > number:  # or a far index makes a huge memo
                 raise pickle.UnpicklingError(f"it stores at {argument}")
             counts["tuples"] += "TUPLE" in name
             counts["references"] += "GET" in name

@@ -3,6 +3,7 @@
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from cifar_model.storage import replacing
 
 
 @dataclass(frozen=True)
-class Answers:
+class StoredAnswers:
     """What a finished model answered on the test images, in the order that they had then.
 
     `fingerprints` uint64 (n,), of `data.split.fingerprints`, name the images by their content, so that they are found
@@ -40,10 +41,10 @@ class Answers:
             raise ModelError("Its answers were kept by an older version, which didn't note which pictures they are of.")
         return find_by_fingerprint(self.fingerprints, names)
 
-    def taken(self, places: np.ndarray) -> "Answers":
+    def taken(self, places: np.ndarray) -> "StoredAnswers":
         """The answers at these places, int (k,)."""
         some = (None if part is None else part[places] for part in (self.scope, self.fingerprints))
-        return Answers(self.probabilities[places], self.labels[places], *some)
+        return StoredAnswers(self.probabilities[places], self.labels[places], *some)
 
 
 def find_by_fingerprint(wanted: np.ndarray, names: np.ndarray) -> np.ndarray:
@@ -63,8 +64,11 @@ def write_answers(
     scope: np.ndarray | None = None,
     fingerprints: np.ndarray | None = None,
 ) -> None:
-    """Keep the `Answers` of the model directory `path`, whole or not at all; LabError where it can't be written."""
-    arrays = {"probabilities": np.asarray(probabilities, np.float32), "labels": np.asarray(labels, np.int64)}
+    """Keep the answers of the model directory `path`, whole or not at all; LabError where it can't be written."""
+    arrays: dict[str, Any] = {
+        "probabilities": np.asarray(probabilities, np.float32),
+        "labels": np.asarray(labels, np.int64),
+    }
     if scope is not None:
         arrays["scope"] = np.asarray(scope, np.float32)
     if fingerprints is not None:
@@ -73,7 +77,7 @@ def write_answers(
         np.savez_compressed(temporary, **arrays)
 
 
-def read_answers(path: Path) -> Answers | None:
+def read_answers(path: Path) -> StoredAnswers | None:
     """The answers of a model directory on the test images.
 
     None where there are none: an older model, a run under way, or one epoch of a run. ModelError where the file is
@@ -84,7 +88,7 @@ def read_answers(path: Path) -> Answers | None:
         return None
     try:
         with np.load(file, allow_pickle=False) as stored:
-            answers = Answers(
+            answers = StoredAnswers(
                 stored["probabilities"], stored["labels"], stored.get("scope"), stored.get("fingerprints")
             )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

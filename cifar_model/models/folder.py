@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cifar_model.errors import ModelError
-from cifar_model.models.card import load_card
-from cifar_model.models.layout import EPOCHS_FOLDER, MODEL_FILE
+from cifar_model.models.card import Card, read_card
+from cifar_model.models.layout import CARD_FILE, EPOCHS_FOLDER, MODEL_FILE
 from cifar_model.storage import assets_dir, runs_dir
 from cifar_model.text import share
 
@@ -19,8 +19,12 @@ class ModelInfo:
     name: str
     path: Path
     title: str
-    card: dict
+    card: Card  # an object of JSON is read as one
     kind: str  # "bundled", "run" or "epoch"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.card, Card):
+            object.__setattr__(self, "card", Card.from_dict(self.card))
 
 
 def list_models(*, epochs: bool = False) -> list[ModelInfo]:
@@ -50,13 +54,11 @@ def _modified(path: Path) -> float:
 
 def _info(path: Path, kind: str) -> ModelInfo:
     try:
-        card = load_card(path)
+        card = read_card(path)
     except ModelError:
-        card = {}
-    scores = card.get("scores")
-    accuracy = scores.get("test_accuracy") if isinstance(scores, dict) else None
-    told = isinstance(accuracy, int | float)  # a card may have been edited by hand
-    title = f"{path.name} ({share(accuracy)} on test)" if told else path.name
+        card = Card()
+    accuracy = card.scores.test_accuracy
+    title = path.name if accuracy is None else f"{path.name} ({share(accuracy)} on test)"
     return ModelInfo(path.name, path, title, card, kind)
 
 
@@ -91,6 +93,8 @@ def find_model(name: str | os.PathLike) -> Path:
             if (folder / MODEL_FILE).is_file():
                 return folder
     path = Path(text)
+    if path.name == MODEL_FILE and path.is_file() and (path.parent / CARD_FILE).is_file():
+        return path.parent  # the same numbers by file as by folder
     if (path / MODEL_FILE).is_file() or (path.suffix == ".keras" and path.is_file()):
         return path
     known = ", ".join(model.name for model in list_models()) or "none yet"

@@ -29,20 +29,20 @@ def _make_portable(file: Path) -> None:
     """Leave entries out of a ``.keras`` file's configuration that say nothing and that older Keras 3 refuses."""
     with zipfile.ZipFile(file) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
-    parts["config.json"] = json.dumps(_without_newer(json.loads(parts["config.json"]))).encode()
+    parts["config.json"] = json.dumps(portable_config(json.loads(parts["config.json"]))).encode()
     with zipfile.ZipFile(file, "w") as archive:
         for name, data in parts.items():
             archive.writestr(name, data)
 
 
-def _without_newer(config):
+def portable_config(config):
     if isinstance(config, dict):
         return {
-            key: _without_newer(value)
+            key: portable_config(value)
             for key, value in config.items()
             if not ((key in _NEWER_ENTRIES and value is None) or (key in _RENORM_ENTRIES and not config["renorm"]))
         }
-    return [_without_newer(value) for value in config] if isinstance(config, list) else config
+    return [portable_config(value) for value in config] if isinstance(config, list) else config
 
 
 def load_network(path: Path) -> "keras.Model":
@@ -56,9 +56,14 @@ def load_network(path: Path) -> "keras.Model":
     """
     import keras
 
+    if keras.backend.backend() == "tensorflow":
+        from cifar_model.networks import foreign  # noqa: F401  brings TensorFlow; Keras has to know its layer
+
     file = path / MODEL_FILE if path.is_dir() else path
     try:
         network = keras.saving.load_model(file, compile=False, safe_mode=True)
+    except ModelError:
+        raise
     except Exception as error:  # Keras raises many kinds on a broken or hostile file
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(

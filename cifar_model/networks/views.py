@@ -17,12 +17,11 @@ def mirror_average(network: "keras.Model") -> "keras.Model":
     from keras import Input, Model, layers
 
     pixels = Input(network.input_shape[1:], name="pixels")
-    mirrored = _mirror(pixels)
-    answer = layers.Average(name="probabilities")([network(pixels), network(mirrored)])
+    answer = layers.Average(name="probabilities")([network(pixels), network(mirrored(pixels))])
     return Model(pixels, answer, name=network.name + MIRROR_SUFFIX)
 
 
-def _mirror(pixels):
+def mirrored(pixels):
     """The mirror image, by a product with the reversed identity: exact, and a layer that every Keras 3 can read."""
     from keras import layers
 
@@ -30,9 +29,9 @@ def _mirror(pixels):
     layer = layers.EinsumDense(
         "bhwc,wv->bhvc", output_shape=(None, width, 3), trainable=False, dtype="float32", name="mirror"
     )
-    mirrored = layer(pixels)
+    flipped = layer(pixels)
     layer.set_weights([np.eye(width, dtype=np.float32)[::-1]])
-    return mirrored
+    return flipped
 
 
 def single_view(network: "keras.Model") -> "keras.Model":
@@ -63,5 +62,5 @@ def with_features(network: "keras.Model") -> "keras.Model":
     if inner is network:
         return both
     pixels = Input(network.input_shape[1:], name="pixels")
-    views = [both(pixels), both(_mirror(pixels))]
+    views = [both(pixels), both(mirrored(pixels))]
     return Model(pixels, [layers.Average()(list(pair)) for pair in zip(*views, strict=True)], name=network.name)

@@ -201,8 +201,8 @@ def _whole_depth(pixels: Image.Image, tiles: list, data: bytes, kind: str) -> tu
     colours = [band for band in pixels.getbands() if band != "A"]
     if kind not in ("PNG", "TIFF") or not raw or any(";16" not in one for one in raw) or len(colours) < 3:
         return pixels, None
-    upper = max(pixels.getchannel(band).getextrema()[1] for band in colours)
-    if upper >= 64:
+    tops = dict(zip(pixels.getbands(), (high for _, high in pixels.getextrema()), strict=True))
+    if max(tops[band] for band in colours) >= 64:
         return pixels, None
     lower = None
     if all(one in _OTHER_BYTE for one in raw):
@@ -213,23 +213,23 @@ def _whole_depth(pixels: Image.Image, tiles: list, data: bytes, kind: str) -> tu
         ]
         image.load()
         lower = image
-    largest = 0
-    for band in colours:
-        high = np.asarray(pixels.getchannel(band))
-        low = np.asarray(lower.getchannel(band))[high == high.max()] if lower else np.array([255])
-        largest = max(largest, 256 * int(high.max()) + int(low.max()))
-    if not largest:
+
+    def values(box: tuple[int, int, int, int]) -> np.ndarray:
+        high = np.asarray(pixels.crop(box)).astype(np.uint16)
+        return 256 * high + (np.asarray(lower.crop(box)) if lower else 128)
+
+    boxes = bands(pixels)  # a part at a time: whole arrays would be as large as the picture again
+    largest = max(int(values(box)[..., : len(colours)].max()) for box in boxes)
+    if not any(tops[band] for band in colours) and largest < 2:
         return pixels, None
-    bits = bits_of(largest)
-    top, parts = 2**bits - 1, []
-    for band in pixels.getbands():
-        part = pixels.getchannel(band)
-        if band in colours or part.getextrema()[1] < 64:
-            values = np.asarray(part).astype(np.float32) * 256
-            values += np.asarray(lower.getchannel(band)) if lower else 128
-            part = Image.fromarray(np.rint(np.minimum(values, top) * (255 / top)).astype(np.uint8))
-        parts.append(part)
-    return Image.merge(pixels.mode, parts), bits_note(bits, 16)
+    bits = bits_of(largest) or 16
+    # Alpha may fill its 16 bits where the colours don't.
+    used = np.array([2**bits - 1 if tops[band] < 64 else 65535 for band in pixels.getbands()], np.float32)
+    stretched = lower or pixels
+    for box in boxes:
+        shares = np.minimum(values(box) / used, 1)
+        stretched.paste(Image.fromarray(np.rint(255 * shares).astype(np.uint8), pixels.mode), box)
+    return stretched, bits_note(bits, 16)
 
 
 def block_size(image: Image.Image) -> int:

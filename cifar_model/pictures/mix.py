@@ -64,7 +64,8 @@ def checked_ratio(ratio: float) -> float:
     except (TypeError, ValueError):
         number = float("nan")
     if not 0 <= number <= 1:
-        raise SettingsError(f"The ratio, the first picture's share, goes from 0 to 1. Received: {ratio!r}.")
+        meant = f" Did you mean {number / 100:g}?" if 1 < number <= 100 else ""
+        raise SettingsError(f"The ratio, the first picture's share, goes from 0 to 1. Received: {ratio!r}.{meant}")
     return number
 
 

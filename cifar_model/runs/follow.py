@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import math
 import time
 from collections.abc import Iterator
 from typing import Any
 
+from cifar_model.models.history import read_history
 from cifar_model.runs.read import read_progress, read_run
-from cifar_model.runs.records import whole_text
 
 
 def follow(name: str, *, poll: float = 0.2) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -28,10 +26,9 @@ def follow(name: str, *, poll: float = 0.2) -> Iterator[tuple[str, dict[str, Any
         records, offset = read_progress(run.path, offset)
         for record in records:
             yield "progress", record
-        text, _ = whole_text(run.path / "history.csv", 0)
-        rows = list(csv.DictReader(text.splitlines()))
+        rows = read_history(run.path).to_dict("records")
         for row in rows[rows_seen:]:
-            yield "epoch", {key: float(value) if value else math.nan for key, value in row.items()}
+            yield "epoch", row
         rows_seen = len(rows)
         if run.state != state:
             state = run.state

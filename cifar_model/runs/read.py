@@ -75,9 +75,9 @@ class RunInfo:
 
 @dataclass(frozen=True)
 class Guesses:
-    """What the network under training thinks of eight fixed test pictures.
+    """What the network under training predicts of n fixed images: eight test images, or the ten sample photographs.
 
-    `images` is uint8 (8, 32, 32, 3), `labels` int64 (8,), `probabilities` float (8, 10) in the order of
+    `images` is uint8 (n, 32, 32, 3), `labels` int64 (n,), `probabilities` float (n, 10) in the order of
     CLASS_NAMES, or None before the first guess.
     """
 
@@ -145,7 +145,7 @@ def read_progress(path: str | os.PathLike, offset: int = 0) -> tuple[list[dict[s
 
 
 def read_guesses(path: str | os.PathLike) -> Guesses | None:
-    """The eight fixed pictures of a run directory with the newest guesses; None before they are written."""
+    """The fixed images of a run directory with the newest guesses; None before they are written."""
     path = Path(path)
     try:
         with np.load(path / "guesses.npz", allow_pickle=False) as arrays:

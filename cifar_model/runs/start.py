@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from cifar_model.errors import RunError
+from cifar_model.errors import RunError, SettingsError
 from cifar_model.runs.names import check_name, new_name
-from cifar_model.runs.read import live_runs, max_runs, read_run, runs_lock
+from cifar_model.runs.read import RunInfo, live_runs, max_runs, read_run, runs_lock
 from cifar_model.storage import assets_dir, runs_dir, write_json
 
 if TYPE_CHECKING:
@@ -40,14 +40,31 @@ def start_run(settings: Settings, name: str | None = None, *, queue: bool = Fals
     return name
 
 
-def resume_run(name: str, *, queue: bool = False) -> None:
-    """Go on with a run that was stopped, failed or interrupted; returns at once. RunError if it can't."""
+def resume_run(name: str, *, epochs: int | None = None, queue: bool = False) -> None:
+    """Go on with a run that was stopped, failed or interrupted; returns at once. RunError if it can't.
+
+    With `epochs`, more than it has trained so far, a finished run too goes on until it has had so many.
+    """
     with runs_lock():
         run = read_run(name)
-        if not run.can_resume:
-            raise RunError(f"The run {name!r} is {run.state}: only a stopped or interrupted run can go on.")
+        if run.is_live or not run.settings:
+            raise RunError(f"The run {name!r} is {run.state}: only a run that is over can go on.")
+        check_resumable(run, epochs)
         check_capacity(queue)
-        _launch(run.path, ["--resume", name, *(["--queue"] if queue else [])])
+        more = [] if epochs is None else ["--epochs", str(epochs)]
+        _launch(run.path, ["--resume", name, *more, *(["--queue"] if queue else [])])
+
+
+def check_resumable(run: RunInfo, epochs: int | None = None) -> None:
+    """Raise RunError where a run is finished, SettingsError where it has trained `epochs` or more already."""
+    done = int(run.status.get("epoch", 0))
+    if run.state == "finished" and epochs is None:
+        raise RunError(
+            f"The run {run.name!r} is finished: there is nothing to resume. Give it more epochs with "
+            f"--resume {run.name} --epochs {2 * max(1, done)}, or start a new one."
+        )
+    if epochs is not None and epochs <= done:
+        raise SettingsError(f"The run {run.name!r} has trained {done} epochs already: give more than that.")
 
 
 def check_capacity(queue: bool = False, *, apart_from: str = "") -> None:

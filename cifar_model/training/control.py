@@ -1,5 +1,6 @@
 """What the world asks of a run under way: signals and the inbox."""
 
+import math
 import signal
 import threading
 import time
@@ -11,27 +12,35 @@ POLL_SECONDS = 0.2
 
 
 class Control:
-    """What the world asks of a run: signals and the inbox."""
+    """What the world asks of a run: signals and the inbox.
+
+    stopping, paused : whether the run is to stop, or to wait
+    learning_rate : a rate set by hand that nobody has taken yet
+    paused_seconds : spent waiting so far
+    """
 
     def __init__(self, directory: RunDirectory):
         self.directory = directory
         self.stopping = False
         self.paused = False
         self.learning_rate: float | None = None
+        self.paused_seconds = 0.0
 
     def poll(self) -> None:
         """Take requests, and wait while paused."""
         self._take()
+        began = time.perf_counter()
         while self.paused and not self.stopping:
             time.sleep(POLL_SECONDS)
             self._take()
+        self.paused_seconds += time.perf_counter() - began
 
     def _take(self) -> None:
         for request in self.directory.requests():
             action = request.get("action")
             if action == "stop":
                 self.stopping = True
-            elif action == "set-lr" and isinstance(request.get("value"), int | float):
+            elif action == "set-lr" and _is_rate(request.get("value")):
                 self.learning_rate = float(request["value"])
             elif action in ("pause", "resume") and self.paused != (action == "pause"):
                 self.paused = action == "pause"
@@ -56,3 +65,7 @@ class Control:
         finally:
             for kind, handler in before.items():
                 signal.signal(kind, handler)
+
+
+def _is_rate(value) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value) and value > 0

@@ -13,12 +13,15 @@ import filelock
 import psutil
 
 from cifar_model.errors import RunError
-from cifar_model.models.history import HISTORY_COLUMNS
-from cifar_model.models.layout import HISTORY_FILE
+from cifar_model.models.history import HISTORY_COLUMNS, read_history
+from cifar_model.models.layout import EPOCHS_FOLDER, HISTORY_FILE
 from cifar_model.storage import read_json, replacing, write_json
 
 if TYPE_CHECKING:
     import keras
+
+
+CHECKPOINT_FOLDER = "checkpoint"
 
 
 class RunDirectory:
@@ -87,26 +90,50 @@ class RunDirectory:
                 yield request
 
     def save_checkpoint(self, network: "keras.Model", state: dict) -> None:
-        """Keep what `load_checkpoint` needs: weights, optimizer state and `state`; the older one goes last."""
-        folder = self.path / "checkpoint"
+        """Keep what `load_checkpoint` needs: weights, optimizer state and `state`.
+
+        The moment that counts is when ``state.json`` takes its new form: a run that is killed before goes on from the
+        checkpoint before, one that is killed after, from this one.
+        """
+        folder = self.path / CHECKPOINT_FOLDER
         folder.mkdir(exist_ok=True)
         name = f"epoch-{state['epoch']:03d}.weights.h5"
         temporary = folder / f"new-{name}"
-        network.save_weights(temporary)
-        os.replace(temporary, folder / name)
+        try:
+            network.save_weights(temporary)
+            os.replace(temporary, folder / name)
+        finally:
+            with suppress(OSError):
+                temporary.unlink()
         write_json(folder / "state.json", state | {"weights": name})
-        for old in folder.glob("*.weights.h5"):
-            if old.name != name:
-                old.unlink(missing_ok=True)
+        self._clear_checkpoints(name)
 
     def load_checkpoint(self, network: "keras.Model") -> dict:
-        """Restore the newest checkpoint into `network` and return its state; {} where there is none."""
-        folder = self.path / "checkpoint"
-        if not (folder / "state.json").is_file():
-            return {}
-        state = read_json(folder / "state.json")
-        network.load_weights(folder / state["weights"])
+        """Restore the newest checkpoint into `network` and return its state; {} where there is none.
+
+        Whatever the files hold beyond that epoch, because the process was killed as it wrote them, is removed.
+        """
+        folder = self.path / CHECKPOINT_FOLDER
+        state = read_json(folder / "state.json") if (folder / "state.json").is_file() else {}
+        if state:
+            network.load_weights(folder / state["weights"])
+        self._clear_checkpoints(state.get("weights"))
+        epoch = state.get("epoch", 0)
+        history = read_history(self.path)
+        self.write_history(history[history["epoch"] <= epoch].to_dict("records"))
+        for file in (self.path / EPOCHS_FOLDER).glob("*.keras"):
+            number = file.stem.removeprefix("epoch-")
+            if number.isdecimal() and int(number) > epoch:
+                file.unlink(missing_ok=True)
+        # What `replacing` had begun to write; not JSON, which others may be writing now.
+        for file in [file for suffix in ("keras", "npz") for file in self.path.rglob(f".*.{suffix}")]:
+            file.unlink(missing_ok=True)
         return state
+
+    def _clear_checkpoints(self, kept: str | None) -> None:
+        for file in (self.path / CHECKPOINT_FOLDER).glob("*.h5"):
+            if file.name != kept:
+                file.unlink(missing_ok=True)
 
 
 def _digits(value) -> str:

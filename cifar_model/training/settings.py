@@ -16,6 +16,7 @@ LIMITS = {
     "learning_rate": (1e-6, 2.0),
     "fraction": (0.001, 1.0),
     "mixup": (0.0, 4.0),
+    "early_stopping": (0, 200),
     "validation": (0.02, 0.5),
     "seed": (0, 2**31 - 1),
     "dropout": (0.0, 0.8),
@@ -34,7 +35,8 @@ class Settings:
     training images held out (not of the distilled pictures, ``data="mini"``, which have recipes and validation
     pictures of their own); start_from names a model of the same network whose weights to begin with; outliers
     names pictures of other things to show as well ("cifar100" or a path, "none" for none; see `outliers`); mixup is
-    the alpha of mixup's Beta(alpha, alpha), 0 for no blends (Zhang et al. 2018, arXiv:1710.09412); filters, dropout
+    the alpha of mixup's Beta(alpha, alpha), 0 for no blends (Zhang et al. 2018, arXiv:1710.09412); early_stopping is
+    the number of epochs without a better validation accuracy after which the run ends, 0 for never; filters, dropout
     and dense shape the ``custom`` network alone.
 
     Raises SettingsError on any value outside `LIMITS` or unknown name.
@@ -56,6 +58,7 @@ class Settings:
     start_from: str | None = None
     outliers: str = "none"
     mixup: float = 0.0
+    early_stopping: int = 0
     filters: tuple[int, ...] = (32, 64, 64)
     dropout: float = 0.2
     dense: int = 64
@@ -70,7 +73,7 @@ class Settings:
         object.__setattr__(self, "filters", tuple(self.filters))
         _choice("optimizer", self.optimizer, OPTIMIZERS)
         _choice("precision", self.precision, PRECISIONS)
-        for field in ("epochs", "batch_size", "seed", "dense"):
+        for field in ("epochs", "batch_size", "seed", "dense", "early_stopping"):
             _number(field, getattr(self, field), whole=True)
         for field in ("learning_rate", "fraction", "validation", "dropout", "mixup"):
             _number(field, getattr(self, field))
@@ -132,4 +135,7 @@ def _number(field: str, value, *, whole: bool = False) -> None:
     kind = int if whole else (int, float)
     if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
         what = "a whole number" if whole else "a number"
-        raise SettingsError(f"{field} is {value!r}; it must be {what} from {low} to {high}.")
+        meant = ""
+        if high <= 1 and isinstance(value, int | float) and 1 < value <= 100 and low <= value / 100 <= high:
+            meant = f" Did you mean {value / 100:g}?"
+        raise SettingsError(f"{field} is {value!r}; it must be {what} from {low} to {high}.{meant}")

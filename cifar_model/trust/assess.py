@@ -14,12 +14,10 @@ from cifar_model.data.find import find_source
 from cifar_model.data.sources import MINI
 from cifar_model.data.split import fingerprints, split_at
 from cifar_model.errors import ModelError
-from cifar_model.models.answers import Answers, write_answers
-from cifar_model.models.card import load_card
-from cifar_model.models.layout import CARD_FILE
+from cifar_model.models.answers import StoredAnswers, write_answers
+from cifar_model.models.card import read_card, write_card
 from cifar_model.models.network import load_network
 from cifar_model.networks.views import single_view
-from cifar_model.storage import write_json
 from cifar_model.trust.answer_sets import LEVELS, answer_sets, evaluate_sets, fit_sets
 from cifar_model.trust.calibration import calibrate, expected_calibration_error, fit_calibration, reliability_bins
 from cifar_model.trust.metrics import accuracy_score, confusion_matrix, cross_entropy_loss, precision_recall
@@ -44,7 +42,7 @@ class Assessment:
     """What `assess` found: parts of the card (`scores`, `confusion`, `calibration`, `sets`, `scope`, `mixes`)."""
 
     card: dict
-    answers: Answers
+    answers: StoredAnswers
 
     def save(self, path: Path) -> None:
         """Write the answers into the model directory `path`; the card is the caller's to write."""
@@ -98,7 +96,7 @@ def assess(
     if single_view(network) is not network:
         (alone,) = outputs(single_view(network), test[0], between)
         scores["test_accuracy_single_view"] = float(accuracy_score(labels, alone.argmax(axis=1)))
-    scores["classes"] = _rounded(_by_class(confusion))
+    scores["classes"] = scores_by_class(confusion)
 
     sets = fit_sets(held_labels, held)
     sets["fitted_on"] = f"{len(held_labels)} held-out training images that chose nothing before"
@@ -125,19 +123,21 @@ def assess(
     }
     if len(np.unique(labels)) > 1:
         card["mixes"] = _rounded(mix_scores(believed, *test))
-    return Assessment(card, Answers(raw, labels, fingerprints=fingerprints(test[0])))
+    return Assessment(card, StoredAnswers(raw, labels, fingerprints=fingerprints(test[0])))
 
 
-def _by_class(confusion: np.ndarray) -> dict[str, dict[str, float | None]]:
+def scores_by_class(confusion: np.ndarray) -> dict[str, dict[str, float | None]]:
+    """Precision and recall of each class, for a card; None where nothing was called so, or nothing is one."""
     precision, recall = precision_recall(confusion)
     called, shown = confusion.sum(axis=0), confusion.sum(axis=1)
-    return {
+    found = {
         name: {
             "precision": float(precision[i]) if called[i] else None,
             "recall": float(recall[i]) if shown[i] else None,
         }
         for i, name in enumerate(CLASS_NAMES)
     }
+    return _rounded(found)
 
 
 def _scope_card(held: np.ndarray, test: np.ndarray, outside: np.ndarray) -> dict:
@@ -191,19 +191,17 @@ def assess_again(path: Path, data: str | None = None, between: Callable[[], None
     """
     if not path.is_dir():
         raise ModelError(f"{path} is one epoch of a run. Only a whole run, or a folder with a card, can be measured.")
-    card = load_card(path)
-    settings = card.get("settings")
-    if isinstance(settings, dict) and settings.get("data") == MINI:
+    card = read_card(path)
+    if card.settings.get("data") == MINI:
         raise ModelError(
             f"The model {path.name} learnt from distilled pictures: none of real ones was held out to fit on."
         )
-    try:
-        boundary = int(card["data"]["held_out_up_to"], 16)
-    except (KeyError, TypeError, ValueError):
+    boundary = card.data.held_out_up_to
+    if boundary is None:
         raise ModelError(
             f"The card in {path} doesn't tell which images were held out from training, so it may have seen any of "
             "those at hand: what is fitted on memorised images promises too much. Train it anew to have it measured."
-        ) from None
+        )
     (images, labels), test = load_cifar10(data)
     split = split_at(images, boundary)
     if len(split.held_out) < FEWEST_HELD_OUT:
@@ -218,16 +216,15 @@ def assess_again(path: Path, data: str | None = None, between: Callable[[], None
         test=test,
         between=between,
     )
-    before = card.get("scope", {})
-    same_scope = before.get("method") == METHOD and np.isclose(before["threshold"], found.card["scope"]["threshold"])
-    scores = {**card.get("scores", {}), **found.card["scores"]}
-    card |= found.card | {"scores": scores}
-    if same_scope and "probes" in before:
-        card["scope"]["probes"] = before["probes"]
-    card["assessed"] = {
+    before, stored = card.scope, dict(card.stored)
+    scores = stored["scores"] if isinstance(stored.get("scores"), dict) else {}
+    stored |= found.card | {"scores": scores | found.card["scores"]}
+    same_scope = before is not None and before.method == METHOD and before.threshold is not None
+    if same_scope and before.probes and np.isclose(before.threshold, found.card["scope"]["threshold"]):
+        stored["scope"]["probes"] = card.stored["scope"]["probes"]
+    stored["assessed"] = {
         "source": find_source(data).title,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
     found.save(path)
-    write_json(path / CARD_FILE, card)
-    return card
+    return write_card(path, stored)

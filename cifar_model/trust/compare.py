@@ -26,24 +26,27 @@ def in_order_of(first: Report, second: Report) -> Report | None:
 
     Pictures are told by their content; of answers without fingerprints, which older versions kept, by their order.
     """
-    if first.answers is None or second.answers is None:
+    ours, theirs = first.answers, second.answers
+    if ours is None or theirs is None:
         return None
-    if first.answers.fingerprints is not None and second.answers.fingerprints is not None:
-        places = first.answers.places(second.answers.fingerprints)
-        if len(first.answers.labels) != len(second.answers.labels) or (places < 0).any():
+    if ours.fingerprints is not None and theirs.fingerprints is not None:
+        places = ours.places(theirs.fingerprints)
+        if len(ours.labels) != len(theirs.labels) or (places < 0).any():
             return None
-        second = replace(second, answers=second.answers.taken(places))
-    return second if np.array_equal(first.answers.labels, second.answers.labels) else None
+        theirs = theirs.taken(places)
+    return replace(second, answers=theirs) if np.array_equal(ours.labels, theirs.labels) else None
 
 
 def compare(first: Report, second: Report) -> Comparison | None:
     """Where two models disagree, by the order of the first's answers; None unless both answered the same pictures."""
-    second = in_order_of(first, second)
-    if second is None:
+    other = in_order_of(first, second)
+    if other is None or first.answers is None:
         return None
-    truth = first.answers.labels
-    a, b = first.predicted, second.predicted
-    sure = first.probabilities.max(axis=1) + second.probabilities.max(axis=1)
+    truth, a, b = first.answers.labels, first.predicted, other.predicted
+    ours, theirs = first.probabilities, other.probabilities
+    if a is None or b is None or ours is None or theirs is None:
+        return None
+    sure = ours.max(axis=1) + theirs.max(axis=1)
     order = np.argsort(-sure, kind="stable")
     differ = order[(a != b)[order]]
     right_a, right_b = (a == truth)[differ], (b == truth)[differ]

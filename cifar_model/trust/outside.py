@@ -19,7 +19,8 @@ def outside_pictures(n: int, seed: int = 0) -> np.ndarray:
 
 
 def _grid() -> tuple[np.ndarray, np.ndarray]:
-    return np.mgrid[0:IMAGE_SIZE, 0:IMAGE_SIZE].astype(float)
+    y, x = np.mgrid[0:IMAGE_SIZE, 0:IMAGE_SIZE].astype(float)
+    return y, x
 
 
 def _plain(rng):

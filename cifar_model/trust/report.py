@@ -1,7 +1,6 @@
 """What a model's directory tells about it: its card and its answers on the test pictures, checked and in words.
 
-Cards come from runs of any age and may have been edited by hand, so nothing in one is believed before it is checked:
-what is missing or makes no sense is None here. Needs neither TensorFlow nor pandas.
+What is missing or makes no sense is None here. Needs neither TensorFlow nor pandas.
 """
 
 import math
@@ -9,13 +8,14 @@ import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.errors import LabError, ModelError, SettingsError
-from cifar_model.models.answers import Answers, read_answers
-from cifar_model.models.card import load_card
+from cifar_model.models.answers import StoredAnswers, read_answers
+from cifar_model.models.card import Card, Explanation, Scope, SetLevel, read_card
 from cifar_model.models.folder import find_model
 from cifar_model.models.layout import ANSWERS_FILE
 from cifar_model.networks.choices import NETWORKS, RECIPES
@@ -24,54 +24,23 @@ from cifar_model.text import duration, share
 from cifar_model.trust.calibration import calibrate, reliability_bins
 from cifar_model.trust.metrics import accuracy_score, confusion_matrix
 
-
-@dataclass(frozen=True)
-class SetLevel:
-    """Answer sets at one level, measured on the test pictures.
-
-    level : per cent asked for; coverage : 0–1, share of sets that hold the truth; mean_size : classes in a set;
-    classes : mean size by true class
-    """
-
-    level: int
-    coverage: float | None
-    mean_size: float | None
-    classes: dict[str, float]
-
-
-@dataclass(frozen=True)
-class ScopeReport:
-    """The score that tells pictures of the ten classes from others (higher = more like them).
-
-    edges : float (k+1,); test, outside : float (k,) counts of test pictures and of pictures that show nothing;
-    threshold : below it a picture is called out of scope; false_alarms : share of test pictures below it;
-    probes : other kinds of picture → their figures
-    """
-
-    edges: np.ndarray
-    test: np.ndarray
-    outside: np.ndarray
-    threshold: float
-    false_alarms: float | None
-    method: str
-    fitted_on: str
-    probes: dict[str, dict]
+PER_CLASS = ("precision", "recall")
 
 
 @dataclass(frozen=True)
 class Report:
     """A model's card and test answers, checked. Whatever isn't known is None.
 
-    name : of the model; path : its directory, or the file of one epoch; card : as it is in the file, or empty
-    problems : files that are there and can't be read, in words
+    name : of the model; path : its directory, or the file of one epoch; card : empty where there is none
+    problems : what can't be read or makes no sense, in words
     answers : the network's own softmax on the test pictures and their labels
     """
 
     name: str
     path: Path
-    card: dict = field(repr=False)
+    card: Card = field(repr=False)
     problems: tuple[str, ...] = ()
-    answers: Answers | None = field(default=None, repr=False)
+    answers: StoredAnswers | None = field(default=None, repr=False)
 
     @property
     def is_epoch(self) -> bool:
@@ -79,26 +48,28 @@ class Report:
         return self.path.suffix == ".keras"
 
     @property
-    def _measured(self) -> dict:
-        return {} if self.is_epoch else self.card
+    def _measured(self) -> Card:
+        return Card() if self.is_epoch else self.card
 
     def score(self, name: str) -> float | None:
         """A share of right answers (0–1) from the card, say `test_accuracy`."""
-        return _number(_dict(self._measured.get("scores")).get(name), 0, 1)
+        return getattr(self._measured.scores, name)
 
     @cached_property
     def accuracy(self) -> float | None:
         """Share of right answers on the test pictures, 0–1."""
         if (known := self.score("test_accuracy")) is not None:
             return known
-        return None if self.answers is None else accuracy_score(self.answers.labels, self.predicted)
+        if self.answers is None or self.predicted is None:
+            return None
+        return accuracy_score(self.answers.labels, self.predicted)
 
     @cached_property
     def test_pictures(self) -> int | None:
         """How many test pictures it was scored on."""
         if self.answers is not None:
             return len(self.answers.labels)
-        return _whole(_dict(self._measured.get("data")).get("test"))
+        return self._measured.data.test
 
     @cached_property
     def margin(self) -> float | None:
@@ -110,10 +81,10 @@ class Report:
     @cached_property
     def calibration(self) -> dict[str, float]:
         """What `calibration.calibrate` needs: temperature and power; {} where none was fitted."""
-        fitted = _dict(self._measured.get("calibration"))
-        temperature = _number(fitted.get("temperature"), 0.001, 1000)
-        power = _number(fitted.get("power", 0.0), -10, 10)
-        return {} if temperature is None or power is None else {"temperature": temperature, "power": power}
+        fitted = self._measured.calibration
+        if fitted is None or fitted.temperature is None:
+            return {}
+        return {"temperature": fitted.temperature, "power": fitted.power}
 
     @cached_property
     def probabilities(self) -> np.ndarray | None:
@@ -130,13 +101,10 @@ class Report:
     @cached_property
     def confusion(self) -> np.ndarray | None:
         """Counts int64 (10, 10), rows = truth, columns = answer."""
-        if self.answers is not None:
+        if self.answers is not None and self.predicted is not None:
             return confusion_matrix(self.answers.labels, self.predicted)
-        for place in (self._measured, _dict(self._measured.get("scores"))):
-            counts = _array(place.get("confusion"), (10, 10))
-            if counts is not None and counts.min() >= 0 and (counts % 1 == 0).all() and counts.sum() > 0:
-                return counts.astype(np.int64)
-        return None
+        kept = self._measured.confusion
+        return self._measured.scores.confusion if kept is None else kept
 
     @cached_property
     def by_class(self) -> tuple[np.ndarray, np.ndarray] | None:
@@ -145,20 +113,23 @@ class Report:
             counts = self.confusion
             with np.errstate(invalid="ignore"):
                 return np.diag(counts) / counts.sum(axis=0), np.diag(counts) / counts.sum(axis=1)
-        classes = _dict(_dict(self._measured.get("scores")).get("classes"))
+        classes = self._measured.scores.classes
         if not set(CLASS_NAMES) <= set(classes):
             return None
-        rows = [[_number(_dict(classes[c]).get(what), 0, 1) for c in CLASS_NAMES] for what in ("precision", "recall")]
-        precision, recall = np.array(rows, float)
+        precision, recall = (np.array([getattr(classes[c], what) for c in CLASS_NAMES], float) for what in PER_CLASS)
         return precision, recall
 
     def mistakes(self) -> np.ndarray:
-        """Test pictures that it gets wrong, the surest first: int (k,)."""
+        """Test pictures that it gets wrong, the surest first: int (k,); none where its answers weren't kept."""
+        if self.answers is None or self.probabilities is None:
+            return np.empty(0, int)
         wrong = np.flatnonzero(self.predicted != self.answers.labels)
         return wrong[np.argsort(-self.probabilities[wrong].max(axis=1), kind="stable")]
 
     def cell(self, truth: int, answer: int) -> np.ndarray:
-        """Test pictures of class `truth` that it takes for `answer`, the surest first: int (k,)."""
+        """Test pictures of class `truth` that it takes for `answer`, the surest first: int (k,), as `mistakes`."""
+        if self.answers is None or self.probabilities is None:
+            return np.empty(0, int)
         inside = np.flatnonzero((self.answers.labels == truth) & (self.predicted == answer))
         return inside[np.argsort(-self.probabilities[inside].max(axis=1), kind="stable")]
 
@@ -173,10 +144,10 @@ class Report:
         return self._bins("bins_before", None if self.answers is None else self.answers.probabilities)
 
     def _bins(self, name: str, probabilities: np.ndarray | None) -> np.ndarray | None:
-        kept = _array(_dict(self._measured.get("calibration")).get(name), (None, 3))
-        if kept is not None and kept.min() >= 0 and kept[:, :2].max() <= 1 and kept[:, 2].sum() > 0:
+        kept = getattr(self._measured.calibration, name, None)
+        if kept is not None:
             return kept
-        if probabilities is None:
+        if probabilities is None or self.answers is None:
             return None
         return reliability_bins(self.answers.labels, probabilities)
 
@@ -191,109 +162,99 @@ class Report:
         return self._error("expected_calibration_error_before", self.bins_before)
 
     def _error(self, name: str, bins: np.ndarray | None) -> float | None:
-        known = _number(_dict(self._measured.get("calibration")).get(name), 0, 1)
+        known = getattr(self._measured.calibration, name, None)
         if known is not None or bins is None:
             return known
         return float((np.abs(bins[:, 0] - bins[:, 1]) * bins[:, 2]).sum() / bins[:, 2].sum())
 
     @cached_property
-    def set_levels(self) -> list[SetLevel]:
-        """Answer sets at each level; empty where none were measured."""
-        levels = []
-        for level, found in _dict(_dict(self._measured.get("sets")).get("levels")).items():
-            found = _dict(found)
-            coverage, size = _number(found.get("coverage"), 0, 1), _number(found.get("mean_size"), 0, 10)
-            sizes = {c: _number(_dict(found.get("classes")).get(c), 0, 10) for c in CLASS_NAMES}
-            if str(level).isdigit() and (coverage is not None or size is not None):
-                sizes = {c: size for c, size in sizes.items() if size is not None}
-                levels.append(SetLevel(int(level), coverage, size, sizes))
-        return sorted(levels, key=lambda level: level.level)
+    def set_levels(self) -> dict[int, SetLevel]:
+        """How answer sets did at each level in per cent; empty where none were measured."""
+        levels = {} if self._measured.sets is None else self._measured.sets.levels
+        measured = ((n, one) for n, one in levels.items() if (one.coverage, one.mean_size) != (None, None))
+        return dict(measured)
 
     @cached_property
-    def scope(self) -> ScopeReport | None:
-        """The out-of-scope score; None where the model has none."""
-        found = _dict(self._measured.get("scope"))
-        histogram = _dict(found.get("histogram"))
-        edges, threshold = _array(histogram.get("edges"), (None,)), _number(found.get("threshold"))
-        if edges is None or len(edges) < 2 or threshold is None or (np.diff(edges) <= 0).any():
-            return None
-        test, outside = (_array(histogram.get(name), (len(edges) - 1,)) for name in ("test", "outside"))
-        if test is None or outside is None or test.min() < 0 or outside.min() < 0:
-            return None
-        probes = {str(name): _dict(probe) for name, probe in _dict(found.get("probes")).items()}
-        alarms = _number(found.get("false_alarms"), 0, 1)
-        method, fitted_on = (_text(found.get(key)) for key in ("method", "fitted_on"))
-        return ScopeReport(edges, test, outside, threshold, alarms, method, fitted_on, probes)
+    def scope(self) -> Scope | None:
+        """The out-of-scope score with its histogram; None where the model has none."""
+        found = self._measured.scope
+        return None if found is None or found.threshold is None or found.histogram is None else found
 
     @cached_property
-    def explanation(self) -> dict[str, float] | None:
-        """How faithful its explanations are: images, and drop_marked and drop_random (0–1), the probability lost."""
-        found = _dict(self._measured.get("explanation"))
-        values = {name: _number(found.get(name)) for name in ("images", "drop_marked", "drop_random")}
-        return None if None in values.values() else values
+    def explanation(self) -> Explanation | None:
+        """How faithful its explanations are; None where that was not measured."""
+        found = self._measured.explanation
+        return None if found is None or None in (found.images, found.drop_marked, found.drop_random) else found
 
     @cached_property
     def settings(self) -> dict:
         """The settings that it was trained with."""
-        return _dict(self.card.get("settings"))
+        return self.card.settings
 
     @property
     def is_distilled(self) -> bool:
         """Whether it learned from the synthetic pictures that ship with the project, which have no test part."""
-        return _text(_dict(self.card.get("data")).get("source")).startswith("distilled")
+        return self.card.data.source.startswith("distilled")
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether somebody brought it in: which images it learned from isn't known."""
+        return self.card.imported is not None
 
     @cached_property
     def network(self) -> str:
         """The architecture's name, "" where the card has none."""
-        return _text(self.card.get("network"))
+        return self.card.network
 
     def layers(self) -> list[dict] | None:
         """Its layers as `size.layer_table`; None where the card names no architecture of this lab."""
-        shape = {}
-        if self.network == "custom":
-            filters, dense = self.settings.get("filters"), _whole(self.settings.get("dense"))
-            if not isinstance(filters, list) or not all(_whole(f) for f in filters) or not dense:
-                return None
-            shape = {"filters": tuple(filters), "dense": dense}
         try:
-            return layer_table(self.network, **shape)
+            if self.network != "custom":
+                return layer_table(self.network)
+            filters, dense = self.settings.get("filters"), self.settings.get("dense")
+            if not isinstance(filters, list) or not _is_width(dense) or not all(map(_is_width, filters)):
+                return None
+            return layer_table(self.network, filters=tuple(filters), dense=dense)
         except SettingsError:
             return None
 
     def sentences(self) -> list[str]:
         """The card in plain words."""
-        card, data = self.card, _dict(self.card.get("data"))
+        card, data = self.card, self.card.data
         said = []
-        parameters = _whole(card.get("parameters"))
-        if self.network:
+        parameters = card.parameters
+        if (brought := card.imported) is not None:
+            weights = f" with {parameters:,} weights" if parameters else ""
+            said.append(f"A network{weights}, brought in as “{brought.file}” ({brought.format}).")
+            said += brought.notes
+        elif self.network:
             about = NETWORKS.get(self.network, "").rstrip(".")
             weights = f" with {parameters:,} weights" if parameters else ""
             said.append(f"A {self.network}{weights}" + (f" ({about[0].lower() + about[1:]})." if about else "."))
-        pictures, epochs = _whole(data.get("train")), _whole(card.get("epochs"))
-        source = _text(data.get("source"))
+        pictures, epochs, source = data.train, card.epochs, data.source
         if pictures and epochs:
             if self.is_distilled:
                 text = f"It learned from {pictures:,} distilled pictures: synthetic ones, made from CIFAR-10's"
             else:
                 text = f"It learned from {pictures:,} pictures" + (f" of {source}" if source else "")
             text += f", each seen {epochs} time{'' if epochs == 1 else 's'}"
-            seconds = _number(card.get("seconds"), 0)
-            text += f", in {duration(seconds)}" if seconds else ""
-            recipe = _text(card.get("recipe"))
-            text += f", by the recipe “{recipe}”" if recipe in RECIPES else ""
+            text += f", in {duration(card.seconds)}" if card.seconds else ""
+            text += f", by the recipe “{card.recipe}”" if card.recipe in RECIPES else ""
             said.append(text + ".")
-        start = _text(_dict(card.get("start_from")).get("name"))
-        if start:
-            before = _whole(_dict(card.get("start_from")).get("epochs"))
-            said.append(f"It began with the weights of {start}" + (f" (after {before} epochs)." if before else "."))
-        if card.get("averaging") == "mirror":
+        start = card.start_from
+        if start is not None and start.name:
+            before = f" (after {start.epochs} epochs)" if start.epochs else ""
+            said.append(f"It began with the weights of {start.name}{before}.")
+        if card.averaging == "mirror":
             said.append("It looks at each picture and at its mirror image, and answers the mean of both.")
         if self.accuracy is not None and self.test_pictures:
             # Half up, so that 8.5 of 10 is told as 9.
             of_ten = math.floor(10 * self.accuracy + 0.5)
+            unseen = "" if self.is_imported else " that it had never seen"
+            doubt = " If it learned from them, that says little." if self.is_imported else ""
             said.append(
-                f"Of {self.test_pictures:,} test pictures that it had never seen, it names {share(self.accuracy)} "
-                f"rightly: about {of_ten} of 10. Guessing would get 1 of 10."
+                f"Of {self.test_pictures:,} test pictures{unseen}, it names {share(self.accuracy)} rightly: about "
+                f"{of_ten} of 10. Guessing would get 1 of 10.{doubt}"
             )
         return said
 
@@ -314,9 +275,10 @@ def read_report(model: str | os.PathLike, name: str | None = None) -> Report:
     path = find_model(model)
     problems = []
     try:
-        card = load_card(path)
+        card = read_card(path)
+        problems += card.problems
     except ModelError as error:
-        card = {}
+        card = Card()
         problems.append(str(error))
     answers = None
     try:
@@ -329,7 +291,7 @@ def read_report(model: str | os.PathLike, name: str | None = None) -> Report:
     return Report(name or os.fspath(model), path, card, tuple(problems), answers)
 
 
-def _check(answers: Answers, path: Path) -> None:
+def _check(answers: StoredAnswers, path: Path) -> None:
     p, labels = answers.probabilities, answers.labels
     sums = p.sum(axis=1) if p.dtype.kind == "f" and len(p) else np.zeros(1)
     good = np.isfinite(p).all() and p.min(initial=0) >= 0 and np.abs(sums - 1).max() < 0.01
@@ -340,29 +302,5 @@ def _check(answers: Answers, path: Path) -> None:
         )
 
 
-def _dict(value) -> dict:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _number(value, low: float = -math.inf, high: float = math.inf) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value) if low <= value <= high else None
-
-
-def _whole(value) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _array(value, shape: tuple[int | None, ...]) -> np.ndarray | None:
-    """Nested lists of finite numbers as float64 of this shape (None: any length above 0), or None."""
-    try:
-        array = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        return None
-    fits = array.ndim == len(shape) and all(n in (None, m) for n, m in zip(shape, array.shape, strict=True))
-    return array if fits and array.size and np.isfinite(array).all() else None
+def _is_width(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0

@@ -96,12 +96,12 @@ def test_a_batch_holds_a_picture(classifier, pictures):
 def test_name_and_card(random_model):
     classifier = Classifier(random_model)
     classifier.warm_up()
-    assert (classifier.name, classifier.card["network"]) == ("random", "seed-cnn")
+    assert (classifier.name, classifier.card.network) == ("random", "seed-cnn")
 
 
 def test_a_network_without_a_card_answers(random_model, tmp_path, pictures):
     shutil.copy(random_model / "model.keras", tmp_path)
-    assert Classifier(tmp_path).card == {}
+    assert not Classifier(tmp_path).card
 
 
 def test_a_diverged_network_is_named(random_model, tmp_path, pictures):
@@ -166,7 +166,9 @@ def test_files_are_answered_in_order_to_the_digit(classifier, files):
     for answer in answers:
         if not answer.error:
             np.testing.assert_array_equal(answer.pixels, load_image(answer.path))
-            np.testing.assert_allclose(answer.probabilities, classifier.predict(answer.pixels[None])[0], atol=1e-6)
+            np.testing.assert_allclose(
+                answer.answer.probabilities, classifier.predict(answer.pixels[None])[0], atol=1e-6
+            )
 
 
 def test_all_files_of_a_batch_may_be_broken(classifier, files):

@@ -257,6 +257,29 @@ def test_start_uses_the_form(home, monkeypatch):
     assert "fresh" in words(at) and "starting" in words(at) and not at.exception
 
 
+def test_blends_and_other_things_are_switches(home, monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr(runs_start, "start_run", lambda settings, name, *, queue: calls.append(settings) or "fresh")
+    monkeypatch.setenv("CIFAR100_DIR", str(tmp_path / "nowhere"))
+    at = open_page()
+    assert "train_outliers" not in [toggle.key for toggle in at.toggle]  # only where CIFAR-100 is found
+    monkeypatch.setenv("CIFAR100_DIR", str(tmp_path))
+    at = open_page()
+    assert "--mixup" not in words(at) and "--outliers" not in words(at)
+    at.toggle(key="train_mixup").set_value(True).run()
+    at.toggle(key="train_outliers").set_value(True).run()
+    assert "--outliers cifar100 --mixup 1.0" in words(at)
+    button(at, "Start training").click().run()
+    assert (calls[0].mixup, calls[0].outliers) == (1.0, "cifar100")
+
+
+def test_what_a_beginner_does_not_need_is_out_of_sight(home):
+    at = open_page()
+    more = next(expander for expander in at.expander if expander.label == "More settings")
+    assert not more.proto.expanded
+    assert {number.label for number in more.number_input} >= {"Epochs", "Batch size", "Learning rate", "Seed"}
+
+
 def test_a_start_that_fails_says_why(home, monkeypatch):
     def refuse(settings, name, *, queue):
         raise RunError("The disk is full: free some space.")
@@ -314,11 +337,21 @@ def test_an_interrupted_run_is_resumed(home, monkeypatch):
     status = json.loads((path / "status.json").read_text()) | {"pid_started": 1.0}
     (path / "status.json").write_text(json.dumps(status))
     resumed = []
-    monkeypatch.setattr(runs_start, "resume_run", lambda name, queue: resumed.append((name, queue)))
+    monkeypatch.setattr(runs_start, "resume_run", lambda name, epochs, queue: resumed.append((name, epochs, queue)))
     at = open_page(run="cut")
     assert "Its process is gone" in words(at)
     button(at, "Continue").click().run()
-    assert resumed == [("cut", False)]
+    assert resumed == [("cut", None, False)]
+
+
+def test_a_finished_run_gets_more_epochs(home, monkeypatch):
+    write_run(home, "whole", "finished")
+    resumed = []
+    monkeypatch.setattr(runs_start, "resume_run", lambda name, epochs, queue: resumed.append((name, epochs, queue)))
+    at = open_page(run="whole")
+    assert next(item for item in at.number_input if item.label == "Epochs in all").value == 4
+    button(at, "Add epochs").click().run()
+    assert resumed == [("whole", 4, False)] and not at.exception
 
 
 def test_an_address_of_no_run(home):

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from app_fakes import FakeWorker, belief, jpeg, lab, upload, words  # noqa: F401
 
+from cifar_model.answering.answer import Answer
 from cifar_model.app.shared import resources
 from cifar_model.app.shared.guessing import Game
 from cifar_model.app.shared.reading import OUTSIDE
-from cifar_model.app.workers.beliefs import Beliefs
 from cifar_model.app.workers.jobs import JOBS
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.errors import DatasetError, WorkerError
@@ -23,13 +23,13 @@ CARD = {"sets": {"levels": {}}, "calibration": {"temperature": 0.6}}
 SIZES = {90: ("cat",), 95: ("cat", "dog"), 99: ("cat", "deer", "dog")}
 
 
-def trusting(n: int, *, inside: bool = True, **probabilities: float) -> Beliefs:
+def trusting(n: int, *, inside: bool = True, **probabilities: float) -> Answer:
     """n times the same answer of a model that has sets and a scope."""
     sets = np.array([[name in SIZES[level] for name in CLASS_NAMES] for level in LEVELS])
     calibrated = np.tile(belief(**(probabilities or {"cat": 0.83})), (n, 1))
     raw = np.tile(belief(cat=0.61), (n, 1))
     scope = np.full(n, 1.5 if inside else -2.5, np.float32)
-    return Beliefs(calibrated, raw, np.tile(sets, (n, 1, 1)), scope, np.full(n, inside))
+    return Answer(calibrated, raw, np.tile(sets, (n, 1, 1)), scope, np.full(n, inside))
 
 
 @pytest.fixture

@@ -173,7 +173,7 @@ def test_two_visitors_see_their_own_pictures(new_page, server, drop_files, folde
         drop_files(page, [folder / name])
     for page, name in zip(pages, names, strict=True):
         see(page.locator("h3", has_text=heading(*answers[name])))
-        assert page.get_by_text(f"What arrived: {name}").count() == 1
+        page.get_by_text(f"What arrived: {name}").wait_for()
 
 
 @pytest.mark.parametrize("page_name", ["", "blend"])

@@ -96,9 +96,11 @@ def test_blend_by_keyboard(visit, wait_idle):
 
 def test_models_by_keyboard(visit, wait_idle):
     page = visit("models")
-    page.get_by_test_id("stButtonGroup").get_by_role("button").first.focus()
-    tab_to(page, "^Answer sets")
-    page.keyboard.press("Enter")
+    page.get_by_role("radio", name="Confusions").focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    assert focused(page) == "Answer sets"
+    page.keyboard.press("Space")
     see(page.get_by_role("heading", name="How large are its answer sets?"))
 
 

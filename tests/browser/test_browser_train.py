@@ -115,8 +115,8 @@ def test_two_epochs_stream_survive_a_reload_and_answer(visit, server, wait_idle)
     see(badge(other, "finished"), timeout=PATIENCE)  # without a touch
     history = read_history(server.runs / "two-epochs")
     assert history["epoch"].tolist() == [1, 2]
-    validation = page.get_by_test_id("stMetric").filter(has_text="Validation").inner_text()
-    assert f"{100 * history['val_accuracy'].iloc[-1]:.1f} %" in validation
+    validation = page.get_by_test_id("stMetric").filter(has_text="Validation")
+    see(validation.filter(has_text=f"{100 * history['val_accuracy'].iloc[-1]:.1f} %"), timeout=PATIENCE)
     assert page.get_by_alt_text("A test image").count() == 8
 
     page.get_by_role("button", name="Use on Classify").click()

@@ -10,6 +10,7 @@ keras = import_keras()
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's layers")
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("name", ["seed-cnn", "lab-net", "custom"])
 @pytest.mark.parametrize("momentum", [0.9, 0.0])
 def test_a_step_changes_all_weights_as_keras_does(name, momentum):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +13,11 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from helpers import REPOSITORY
 from PIL import Image
 
+from cifar_model.__main__ import main
 from cifar_model.answering.classifier import Classifier
 from cifar_model.data.cache import load_cifar10
 from cifar_model.errors import LabError, RunError
@@ -26,8 +29,11 @@ from cifar_model.networks.views import single_view
 from cifar_model.runs.change import request
 from cifar_model.runs.read import read_guesses, read_run
 from cifar_model.storage import runs_dir
-from cifar_model.training.batches import augment_batch, blend_batch, epoch_batches, shrink
+from cifar_model.training.augment import augment_batch, blend_batch, shrink
+from cifar_model.training.batches import Batches
+from cifar_model.training.finish import learned_nothing
 from cifar_model.training.folder import RunDirectory
+from cifar_model.training.recipes import schedule_factor
 from cifar_model.training.settings import Settings
 from cifar_model.training.train import train
 from cifar_model.trust.calibration import calibrate
@@ -61,16 +67,17 @@ def test_blends_lie_between_two_images_and_so_do_their_targets():
         np.testing.assert_allclose(mixed[i], share * targets[i] + (1 - share) * targets[5 - i], atol=1e-6)
 
 
-def test_outliers_follow_the_batch_and_leave_it_as_it_is():
+def test_outliers_follow_the_batch_from_half_of_the_run_on_and_leave_it_as_it_is():
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (64, 32, 32, 3), np.uint8), rng.integers(0, 10, 64)
     others = rng.integers(0, 256, (9, 32, 32, 3), np.uint8)
-    settings = Settings(network="seed-cnn", batch_size=16, augment=True)
-    without = list(epoch_batches(images, labels, settings=settings, epoch=3))
-    exposed = list(epoch_batches(images, labels, settings=settings, epoch=3, outliers=others))
-    assert len(without) == len(exposed) == 4
-    for (x, y), (more_x, more_y) in zip(without, exposed, strict=True):
-        assert more_x.shape == (24, 32, 32, 3)
+    settings = Settings(network="seed-cnn", batch_size=16, epochs=3, augment=True)
+    without = list(Batches(images, labels, settings=settings))
+    batches = Batches(images, labels, settings=settings, outliers=others)
+    exposed = list(batches)
+    assert len(without) == len(exposed) == len(batches) == 12 and batches.steps == 4
+    for number, ((x, y), (more_x, more_y)) in enumerate(zip(without, exposed, strict=True)):
+        assert len(x) == 16 and len(more_x) == batches.size_at(number) == (16 if number < 6 else 24)
         np.testing.assert_array_equal(more_x[:16], x)
         np.testing.assert_array_equal(more_y[:16], y)
         np.testing.assert_allclose(more_y[16:], 0.1)
@@ -92,23 +99,48 @@ def test_shrink_is_the_mean_over_each_pixels_area(size):
     assert np.abs(shrink(images, size) - expected).max() <= 0.5001
 
 
-def test_epochs_repeat_and_mirror_alternately():
+def test_a_batch_follows_from_seed_epoch_and_step_alone():
     images = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), np.uint8)
     labels = np.arange(64) % 10
-    settings = Settings(network="seed-cnn", recipe="quick", batch_size=16, seed=5)
+    settings = Settings(network="seed-cnn", recipe="quick", batch_size=16, epochs=3, seed=5)
+    whole = list(Batches(images, labels, settings=settings))
+    later = Batches(images, labels, settings=settings)
+    later.pass_over(1)
+    assert len(later) == 8
+    for number in (7, 0, 3):  # in any order
+        for ours, expected in zip(later[number], whole[4 + number], strict=True):
+            np.testing.assert_array_equal(ours, expected)
+    assert not np.array_equal(whole[0][0], whole[4][0])
+    for epoch in (0, 1, 2):
+        targets = np.concatenate([y for _, y in whole[4 * epoch : 4 * epoch + 4]])
+        assert targets.shape == (64, 10) and sorted(targets.argmax(1)) == sorted(labels)
 
-    def epoch(number):
-        pictures, targets = zip(*epoch_batches(images, labels, settings=settings, epoch=number), strict=True)
-        return np.concatenate(pictures), np.concatenate(targets)
 
-    first, again, second = epoch(1), epoch(1), epoch(2)
-    np.testing.assert_array_equal(first[0], again[0])
-    assert not np.array_equal(first[0], second[0])
-    assert first[1].shape == (64, 10) and sorted(first[1].argmax(1)) == sorted(labels)
-    # Without shift, each picture is mirrored in exactly one of two epochs in a row.
-    plain = Settings(network="seed-cnn", recipe="quick", batch_size=64, seed=5, augment=False)
-    order = next(iter(epoch_batches(images, labels, settings=plain, epoch=1)))[0]
+def test_epochs_mirror_alternately():
+    images = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), np.uint8)
+    # Every shift draws the same border where rows and columns are all alike but for the side: which half is bright.
+    images[:, :, :16], images[:, :, 16:] = 0, np.arange(64, 128)[:, None, None, None]
+    settings = Settings(network="seed-cnn", recipe="quick", batch_size=64, epochs=2, seed=5)
+    (first, _), (second, _) = Batches(images, np.zeros(64, int), settings=settings)
+    for number in range(64):
+        ways = [batch[(batch == 64 + number).any((1, 2, 3))][0] for batch in (first, second)]
+        assert (ways[0][16, 0, 0] == 0) != (ways[1][16, 0, 0] == 0)
+    plain = dataclasses.replace(settings, augment=False)
+    order = Batches(images, np.zeros(64, int), settings=plain)[0][0]
     assert {picture.tobytes() for picture in order} == {picture.tobytes() for picture in images}
+
+
+def test_images_grow_and_an_epoch_may_take_them_several_times():
+    images = np.random.default_rng(0).integers(0, 256, (10, 32, 32, 3), np.uint8)
+    settings = Settings(network="lab-net", recipe="quick", batch_size=10, epochs=5, data="mini")  # two passes an epoch
+    batches = Batches(images, np.arange(10), settings=settings)
+    assert batches.steps == 2
+    assert [x.shape[1] for x, _ in batches] == [16] * 3 + [24] * 5 + [32] * 2
+    assert sorted(np.concatenate([batches[0][1], batches[1][1]]).argmax(1)) == sorted([*range(10)] * 2)
+    # `fit` learns from the first two what shapes may come.
+    assert [batches.show_shapes()[i][0].shape[1] for i in (0, 1)] == [16, 32]
+    batches.on_epoch_begin()
+    assert batches[1][0].shape == (10, 16, 16, 3)
 
 
 # ----------------------------------------------------------------------------- whole runs
@@ -145,6 +177,8 @@ def test_a_finished_run_holds_everything_it_promises(finished):
     progress = [json.loads(line) for line in (path / "progress.jsonl").read_text().splitlines()]
     assert progress == [record for kind, record in records if kind == "progress"]
     assert progress[-1]["step"] == progress[-1]["steps"] == 360 // 32
+    settings = Settings.from_dict(card["settings"])
+    assert progress[-1]["learning_rate"] == settings.learning_rate * schedule_factor(settings.details, 87 / 88)
     assert progress[-1]["loss"] == pytest.approx(history["loss"].iloc[-1], rel=1e-4)
     assert load_card(path) == card
     assert card["command"] == "the command" and card["parameters"] == 123_210
@@ -373,6 +407,215 @@ def test_outliers_and_blends_go_into_a_run_and_its_card(tiny_cifar10, tmp_path):
     assert "30 pictures of other things" in card["data"]["outliers"]
     assert card["settings"]["mixup"] == 1.0 and f"--outliers {others}" in " ".join(settings.to_argv())
     assert 0 <= card["mixes"]["share_error"] < 0.5 and card["mixes"]["pairs"] == 1000
+
+
+# ----------------------------------------------------------------------------- Keras's callbacks
+
+
+def scripted(**values):
+    """A callback that notes what it finds in an epoch's logs, and puts scripted values in its place."""
+    import keras
+
+    class Scripted(keras.callbacks.Callback):
+        found = []
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.found.append(dict(logs))
+            logs.update({key: script[epoch] for key, script in values.items()})
+
+    return Scripted()
+
+
+def test_early_stopping_of_keras_ends_the_run_at_the_epoch_that_it_should(tiny_cifar10, tmp_path):
+    import keras
+
+    script = scripted(val_loss=[3.0, 2.0, 2.5, 1.0, 1.0])
+    callbacks = [script, keras.callbacks.EarlyStopping("val_loss", patience=0)]
+    card = train(small(tiny_cifar10, epochs=5, batch_size=64), tmp_path / "early", callbacks=callbacks)
+    history = read_history(tmp_path / "early")
+    assert list(history["epoch"]) == [1, 2, 3]
+    for row, logs in zip(history.to_dict("records"), script.found, strict=True):
+        assert {key: pytest.approx(logs[key], rel=1e-4) for key in row if key != "epoch"} == {
+            key: value for key, value in row.items() if key != "epoch"
+        }
+    status = json.loads((tmp_path / "early" / "status.json").read_text())
+    assert status["state"] == "finished" and status["epoch"] == 3
+    assert "after 3 of 5 epochs: a callback ended it" in status["message"]
+    # What is kept is the best by the run's own measure, which no callback can change.
+    assert card["best_epoch"] == 1 + history["val_accuracy"][::-1].idxmax()
+
+
+def test_reduce_on_plateau_scales_the_rest_of_the_curve(tiny_cifar10, tmp_path):
+    import keras
+
+    callbacks = [scripted(val_loss=[1.0] * 4), keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.5, patience=1)]
+    settings = small(tiny_cifar10, epochs=4, batch_size=64)
+    train(settings, tmp_path / "plateau", callbacks=callbacks)
+    steps = 360 // 64
+    planned = [
+        settings.learning_rate * schedule_factor(settings.details, (epoch * steps - 1) / (4 * steps))
+        for epoch in (1, 2, 3, 4)
+    ]
+    rates = read_history(tmp_path / "plateau")["learning_rate"]
+    np.testing.assert_allclose(rates, np.multiply(planned, [1, 1, 0.5, 0.25]), rtol=1e-4)
+    state = json.loads((tmp_path / "plateau" / "checkpoint" / "state.json").read_text())
+    assert state["rate_factor"] == pytest.approx(0.125)
+
+
+def test_the_option_of_early_stopping_and_more_epochs_for_a_run_that_it_ended(tiny_cifar10, tmp_path):
+    path = tmp_path / "patient"
+    settings = small(tiny_cifar10, epochs=8, batch_size=64, early_stopping=2)
+    assert "--early-stopping 2" in " ".join(settings.to_argv())
+    script = [0.1, 0.3, 0.2, 0.3, 0.9, 0.8, 0.7, 0.6, 0.5]
+    train(settings, path, callbacks=[scripted(val_accuracy=script)])
+    assert list(read_history(path)["epoch"]) == [1, 2, 3, 4]
+    status = json.loads((path / "status.json").read_text())
+    assert status["state"] == "finished"
+    assert "after 4 of 8 epochs: the validation accuracy has not risen for 2 epochs" in status["message"]
+    # It doesn't go on by itself; with more epochs it waits anew.
+    train(settings, path, resume=True)
+    assert len(read_history(path)) == 4
+    train(dataclasses.replace(settings, epochs=9), path, resume=True, callbacks=[scripted(val_accuracy=script)])
+    assert list(read_history(path)["epoch"]) == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_resumed_run_goes_on_counting_the_epochs_without_improvement():
+    from cifar_model.training.callbacks import EarlyStopping
+    from cifar_model.training.state import State
+
+    class Model:
+        stop_training = False
+
+    state = State.from_dict({"epoch": 5, "early_stopping": [0.3, 1], "weights": "epoch-005.weights.h5"})
+    callback = EarlyStopping(2, state)
+    callback.set_model(Model())
+    callback.on_train_begin()
+    callback.on_epoch_end(5, {"val_accuracy": 0.3})
+    assert callback.model.stop_training and state.early_stopping == [0.3, 2]
+
+
+# ----------------------------------------------------------------------------- going on
+
+
+def test_a_finished_run_gets_more_epochs_in_the_number_format_that_it_began_in(tiny_cifar10, monkeypatch):
+    from cifar_model.training import train as module
+
+    monkeypatch.setattr(module, "faster_precision", lambda: "float32")
+    invoke = CliRunner().invoke
+    options = ["--network", "custom", "--filters", "8", "--batch-size", "64", "--data", str(tiny_cifar10)]
+    done = invoke(main, ["train", *options, "--epochs", "2", "--run", "longer"])
+    assert done.exit_code == 0, done.output
+    first = load_card(runs_dir() / "longer")
+    assert first["precision"] == "float32"
+    monkeypatch.setattr(module, "faster_precision", lambda: pytest.fail("measured anew"))
+    for arguments, words in (
+        ([], "finished: there is nothing to resume. Give it more epochs with --resume longer --epochs 4"),
+        (["--epochs", "2"], "has trained 2 epochs already"),
+        (["--seed", "1"], "give no other option but --epochs"),
+    ):
+        refused = invoke(main, ["train", "--resume", "longer", *arguments])
+        assert refused.exit_code in (1, 2) and words in " ".join(refused.output.split())
+    done = invoke(main, ["train", "--resume", "longer", "--epochs", "3", "--learning-rate", "0.001"])
+    assert done.exit_code == 0, done.output
+    history, card = read_history(runs_dir() / "longer"), load_card(runs_dir() / "longer")
+    assert list(history["epoch"]) == [1, 2, 3] and card["epochs"] == card["settings"]["epochs"] == 3
+    assert (
+        card["command"]
+        == first["command"] + " && python -m cifar_model train --resume longer --epochs 3 --learning-rate 0.001"
+    )
+    settings = Settings.from_dict(card["settings"])
+    assert settings.learning_rate == 0.001
+    # The curve is stretched over all of its epochs.
+    planned = settings.learning_rate * schedule_factor(settings.details, 14 / 15)
+    assert history["learning_rate"].iloc[-1] == pytest.approx(planned, rel=1e-4)
+    assert read_run("longer").state == "finished"
+
+
+def test_stopped_in_its_first_epoch_and_resumed_is_the_same_as_never_stopped(tiny_cifar10, tmp_path):
+    code = f"""
+import sys, numpy as np
+from pathlib import Path
+from cifar_model.models.network import load_network
+from cifar_model.training.settings import Settings
+from cifar_model.training.train import train
+home = Path({str(tmp_path)!r})
+settings = Settings(network="custom", filters=(8,), epochs=1, batch_size=32, data={str(tiny_cifar10)!r},
+                    precision="float32", deterministic=True)
+train(settings, home / "whole")
+letter = home / "broken" / "requests" / "1-stop.json"
+letter.parent.mkdir(parents=True)
+letter.write_text('{{"action": "stop"}}')
+assert train(settings, home / "broken")["best_epoch"] == 0
+card = train(settings, home / "broken", resume=True)
+assert card["best_epoch"] == 1, card["best_epoch"]
+for ours, theirs in zip(*(load_network(home / name).get_weights() for name in ("broken", "whole")), strict=True):
+    np.testing.assert_array_equal(ours, theirs)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert list(read_history(tmp_path / "broken")["epoch"]) == [1]
+
+
+def test_killed_between_any_two_writes_of_an_epochs_end_it_goes_on_whole(tiny_cifar10, tmp_path, monkeypatch):
+    from cifar_model.training import epoch_end
+
+    path, settings = tmp_path / "run", small(tiny_cifar10, epochs=2, batch_size=64)
+    copies = []
+
+    def copy_after(kind, method):
+        original = getattr(kind, method)
+
+        def wrapped(self, *arguments):
+            original(self, *arguments)
+            if len(read_history(path)) == 2:
+                copies.append(shutil.copytree(path, tmp_path / f"killed-{len(copies)}-{kind.__name__}"))
+
+        monkeypatch.setattr(kind, method, wrapped)
+
+    for kind in (epoch_end.History, epoch_end.KeepEpochs, epoch_end.Checkpoint, epoch_end.KeepBest):
+        copy_after(kind, "on_epoch_end")
+    train(settings, path)
+    monkeypatch.undo()
+    assert len(copies) == 4
+    # Killed as it wrote the checkpoint, or the model and not yet its card.
+    (copies[1] / "checkpoint" / "new-epoch-002.weights.h5").write_bytes(b"half")
+    (copies[1] / f".{'0' * 32}.keras").write_bytes(b"half")
+    for killed in copies:
+        card = train(settings, killed, resume=True)
+        history = read_history(killed)
+        assert list(history["epoch"]) == [1, 2], killed.name
+        assert card["best_epoch"] == load_card(killed)["best_epoch"]
+        assert card["best_epoch"] == 1 + history["val_accuracy"][::-1].idxmax(), killed.name
+        best = weights(killed / "epochs" / f"epoch-{card['best_epoch']:03d}.keras")
+        for ours, saved in zip(weights(killed), best, strict=True):
+            np.testing.assert_array_equal(ours, saved)
+        assert [file.name for file in (killed / "checkpoint").glob("*.h5")] == ["epoch-002.weights.h5"]
+        assert not list(killed.rglob(".*.keras"))
+
+
+@pytest.mark.parametrize(
+    "accuracy, changes, words",
+    [
+        (0.099, {"learning_rate": 0.5}, "It learned nothing: 9.9 % is guessing. Start again with a lower"),
+        (
+            0.1181,
+            {"learning_rate": 1e-5},
+            "guessing. Start again with a higher learning rate: 1e-05 was set, the recipe",
+        ),
+        (0.1, {}, "more epochs or more images"),
+        (0.125, {"learning_rate": 0.5}, ""),
+    ],
+)
+def test_a_run_that_learned_nothing_says_so_and_what_to_change(accuracy, changes, words):
+    settings = Settings(network="seed-cnn", **changes)
+    card = {
+        "settings": settings.to_dict(), "best_epoch": 3, "data": {"test": 10_000, "validation": 5000},
+        "scores": {"validation_accuracy": 0.5, "test_accuracy": accuracy},
+    }  # fmt: skip
+    message = learned_nothing(card)
+    assert words in message and bool(words) == bool(message)
+    # Of few images guessing may well be right about more.
+    assert learned_nothing(card | {"data": {"test": 100, "validation": 40}})
 
 
 # ----------------------------------------------------------------------------- what goes wrong

@@ -74,7 +74,7 @@ def test_features_are_what_the_last_layer_decides_upon(random_model):
 def test_a_run_ends_with_all_that_tells_how_far_to_trust_it(run, scored):
     card, answers, (images, labels) = load_card(run), read_answers(run), scored
     classifier = Classifier(run)
-    found = classifier.examine(images, level=90)
+    found = classifier.examine(images)
     np.testing.assert_array_equal(answers.labels, labels)
     np.testing.assert_allclose(answers.probabilities, found.raw, atol=1e-5)
     np.testing.assert_array_equal(answers.fingerprints, fingerprints(images))
@@ -89,14 +89,14 @@ def test_a_run_ends_with_all_that_tells_how_far_to_trust_it(run, scored):
     error = np.average(np.abs(bins[:, 0] - bins[:, 1]), weights=bins[:, 2])
     assert card["calibration"]["expected_calibration_error"] == pytest.approx(error, abs=1e-4)
 
-    told = card["sets"]["levels"]["90"]
-    assert told["coverage"] == pytest.approx(found.sets[np.arange(100), labels].mean())
-    assert told["mean_size"] == pytest.approx(found.sets.sum(1).mean())
-    assert told["classes"]["dog"] == pytest.approx(found.sets[labels == 5].sum(1).mean())
+    told, sets = card["sets"]["levels"]["90"], found.members(90)
+    assert told["coverage"] == pytest.approx(sets[np.arange(100), labels].mean())
+    assert told["mean_size"] == pytest.approx(sets.sum(1).mean())
+    assert told["classes"]["dog"] == pytest.approx(sets[labels == 5].sum(1).mean())
     scope = card["scope"]
     assert scope["false_alarms"] == pytest.approx(1 - found.in_scope.mean())
     np.testing.assert_allclose(found.scope, calibrated.max(1), atol=1e-4)
-    assert told["class_coverage"]["dog"] == pytest.approx(found.sets[labels == 5, 5].mean())
+    assert told["class_coverage"]["dog"] == pytest.approx(sets[labels == 5, 5].mean())
     assert card["mixes"]["pairs"] == 1000 and 0.2 < card["mixes"]["parents_mass"] <= 1
     assert sum(scope["histogram"]["test"]) == 100
     assert len(scope["histogram"]["edges"]) == len(scope["histogram"]["outside"]) + 1
@@ -108,9 +108,9 @@ def test_raw_probabilities_leave_sets_as_they_are(run, scored):
     np.testing.assert_array_equal(raw.probabilities, raw.raw)
     np.testing.assert_array_equal(calibrated.raw, raw.raw)
     np.testing.assert_array_equal(calibrated.sets, raw.sets)
-    assert Classifier(run).examine(images[:0]).sets.shape == (0, 10)
+    assert Classifier(run).examine(images[:0]).sets.shape == (0, 3, 10)
     with pytest.raises(SettingsError, match="Received: 42"):
-        Classifier(run).examine(images[:1], level=42)
+        calibrated.members(42)
 
 
 def test_a_model_without_these_parts_still_answers(random_model, scored):
@@ -188,12 +188,12 @@ def album(scored, tmp_path_factory):
 
 
 def test_classify_tells_sets_and_scope(run, album, scored):
-    found = Classifier(run).examine(scored[0][:4], level=99)
+    found = Classifier(run).examine(scored[0][:4])
     code, out, _ = call("classify", album, "--sets", 99, "--scope", "--json", "--model", run)
     answers = json.loads(out)["answers"]
     assert code == 1 and len(answers) == 4  # one file can't be read
     for i, answer in enumerate(answers):
-        assert answer["set_99"] == [CLASS_NAMES[c] for c in np.flatnonzero(found.sets[i])]
+        assert answer["set_99"] == [CLASS_NAMES[c] for c in np.flatnonzero(found[i].members(99))]
         assert answer["scope"] == pytest.approx(float(found.scope[i]), abs=1e-3)
         assert answer["in_scope"] == bool(found.in_scope[i])
     _, out, _ = call("classify", album, "--sets", 99, "--scope", "--csv", "-", "--model", run)

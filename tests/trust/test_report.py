@@ -48,9 +48,9 @@ def test_a_whole_model_is_told_whole(folder):
         assert precision[i] == pytest.approx(right[raw.argmax(1) == i].mean())
     assert report.margin == pytest.approx(1.96 * np.sqrt(right.mean() * (1 - right.mean()) / 300))
     np.testing.assert_allclose(report.bins, reliability_bins(LABELS, answers))
-    assert [level.level for level in report.set_levels] == [90, 95, 99]
-    assert report.scope.threshold == -1 and report.scope.probes["digits"]["auroc"] == 0.98
-    assert report.explanation["drop_marked"] == 0.41
+    assert list(report.set_levels) == [90, 95, 99]
+    assert report.scope.threshold == -1 and report.scope.probes["digits"].auroc == 0.98
+    assert report.explanation.drop_marked == 0.41
     assert sum(row["parameters"] for row in report.layers()) == 123_210
     assert report.problems == ()
 
@@ -107,7 +107,7 @@ def test_an_old_card_leaves_the_new_things_open(folder):
     report = read_report(folder)
     assert report.accuracy == 0.8
     assert (report.confusion, report.by_class, report.bins, report.scope, report.explanation) == (None,) * 5
-    assert report.set_levels == [] and report.calibration_error is None
+    assert report.set_levels == {} and report.calibration_error is None
 
 
 NONSENSE = [None, [], "text", 7, -1, float("nan"), {}, {"x": 1}, [[1, 2], [3]], {"90": []}, [[1e400] * 3], True]

@@ -1,26 +1,25 @@
 """What Blend gives to take along: picture, chart, table."""
 
-import csv
 import functools
-import io
 
 import numpy as np
 import streamlit as st
 
+from cifar_model.answering.answer import Answer
 from cifar_model.app.blend.choose import SLOTS
 from cifar_model.app.shared import resources
 from cifar_model.app.shared.blend_state import Blend
 from cifar_model.app.shared.lens import SOFTMAX
 from cifar_model.app.shared.names import short_name
 from cifar_model.app.shared.reading import Reading, classes_of
-from cifar_model.app.workers.beliefs import Beliefs
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.models.folder import ModelInfo
 from cifar_model.pictures.encode import encode_png
+from cifar_model.storage import csv_bytes
 
 
 def show_downloads(
-    blend: Blend, frames: np.ndarray, models: list[ModelInfo], sweeps: list[Beliefs], reading: Reading, hidden: bool
+    blend: Blend, frames: np.ndarray, models: list[ModelInfo], sweeps: list[Answer], reading: Reading, hidden: bool
 ) -> None:
     names = (short_name(blend.pictures["a"].name), short_name(blend.pictures["b"].name))
     stem = "-".join(["blend", *("".join(c if c.isalnum() else "_" for c in name) for name in names), str(blend.ratio)])
@@ -35,7 +34,7 @@ def show_downloads(
             return
         save("Sweep (CSV)", lambda: _csv(models, sweeps, reading), ".csv", "text/csv")
 
-        def chart(model: ModelInfo, sweep: Beliefs, suffix: str) -> bytes:
+        def chart(model: ModelInfo, sweep: Answer, suffix: str) -> bytes:
             title = f"Answers of {model.title}"
             shown = sweep.shown(reading.raw)
             return resources.drawing().call("draw_sweep", suffix, shown, names, blend.ratio / 100, title)
@@ -56,15 +55,12 @@ def show_downloads(
         st.caption("The link in the address bar opens this very blend.")
 
 
-def _csv(models: list[ModelInfo], sweeps: list[Beliefs], reading: Reading) -> bytes:
+def _csv(models: list[ModelInfo], sweeps: list[Answer], reading: Reading) -> bytes:
     """Rows of model, ratio (share of the first picture, 0 to 1), ten probabilities, and what else a model can say."""
-    text = io.StringIO()
-    writer = csv.writer(text)
     has_sets = any(sweep.sets is not None for sweep in sweeps)
     has_scope = any(sweep.scope is not None for sweep in sweeps)
-    writer.writerow(
-        ["model", "ratio", *CLASS_NAMES, *(["set"] if has_sets else []), *(["scope", "in_scope"] if has_scope else [])]
-    )
+    columns = ["model", "ratio", *CLASS_NAMES, *["set"] * has_sets, *["scope", "in_scope"] * has_scope]
+    rows = []
     for model, sweep in zip(models, sweeps, strict=True):
         for step in range(len(sweep)):
             belief = sweep[step]
@@ -73,5 +69,5 @@ def _csv(models: list[ModelInfo], sweeps: list[Beliefs], reading: Reading) -> by
                 row.append(classes_of(belief.members(reading.level)))
             if has_scope:
                 row += [None, None] if belief.scope is None else [f"{belief.scope:.6f}", bool(belief.in_scope)]
-            writer.writerow(row)
-    return text.getvalue().encode()
+            rows.append(row)
+    return csv_bytes(columns, rows)

@@ -3,13 +3,13 @@
 import numpy as np
 import streamlit as st
 
+from cifar_model.answering.answer import Answer
 from cifar_model.app.browser.component import component
 from cifar_model.app.shared.blend_state import Blend
 from cifar_model.app.shared.guessing import Game
 from cifar_model.app.shared.lens import CLASSES
 from cifar_model.app.shared.names import short_name
 from cifar_model.app.shared.reading import MANY, OUTSIDE, Reading, about_sets, outside, set_in_words
-from cifar_model.app.workers.beliefs import Beliefs
 from cifar_model.classes import CLASS_COLORS, CLASS_NAMES
 from cifar_model.models.folder import ModelInfo
 from cifar_model.pictures.winners import describe_changes, describe_sweep
@@ -25,7 +25,7 @@ def show_live(
     blend: Blend,
     sprite: str,
     models: list[ModelInfo],
-    sweeps: list[Beliefs],
+    sweeps: list[Answer],
     known: list[int],
     reading: Reading,
     asked: tuple[Game, bytes] | None,
@@ -48,7 +48,7 @@ def show_live(
                 playing, key = asked
                 playing.commit(key, guess["class"], ratio)
 
-    def about(model: ModelInfo, sweep: Beliefs) -> dict:
+    def about(model: ModelInfo, sweep: Answer) -> dict:
         if asked:
             return {"title": model.title}
         # The two sentences of describe_sweep: the changes, which hold for all ratios, then the gap at one.

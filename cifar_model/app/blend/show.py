@@ -3,6 +3,7 @@
 import numpy as np
 import streamlit as st
 
+from cifar_model.answering.answer import Answer
 from cifar_model.app.blend.downloads import show_downloads
 from cifar_model.app.blend.live import COARSE, STEPS, show_live
 from cifar_model.app.shared import resources
@@ -11,7 +12,6 @@ from cifar_model.app.shared.guessing import Game, game, show_foresight
 from cifar_model.app.shared.page import guarded, wait_for
 from cifar_model.app.shared.reading import Reading
 from cifar_model.app.shared.why import explain_mix
-from cifar_model.app.workers.beliefs import Beliefs
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.models.folder import ModelInfo
 
@@ -50,7 +50,7 @@ def show_blend(blend: Blend, mode: str, models: list[ModelInfo], reading: Readin
         show_downloads(blend, frames, models, sweeps, reading, hidden)
 
 
-def _guessed(playing: Game, key: bytes, models: list[ModelInfo], sweeps: list[Beliefs]) -> None:
+def _guessed(playing: Game, key: bytes, models: list[ModelInfo], sweeps: list[Answer]) -> None:
     """The score, and what came of this blend's guess once there is one."""
     if key in playing.rounds:
         guess, ratio = playing.rounds[key].guess, playing.rounds[key].ratio
@@ -64,7 +64,7 @@ def _guessed(playing: Game, key: bytes, models: list[ModelInfo], sweeps: list[Be
         st.markdown("Move the slider to any ratio, then say which class will win there.")
 
 
-def _why(blend: Blend, frames: np.ndarray, models: list[ModelInfo], sweeps: list[Beliefs], reading: Reading) -> None:
+def _why(blend: Blend, frames: np.ndarray, models: list[ModelInfo], sweeps: list[Answer], reading: Reading) -> None:
     """Explanations for both pictures' classes: a sample's own, of another what the first model takes it for."""
     parents = [
         CLASS_NAMES.index(blend.pictures[slot].name)

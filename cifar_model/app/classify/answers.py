@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cifar_model.answering.answer import Answer
 from cifar_model.app.shared import resources
-from cifar_model.app.workers.beliefs import Beliefs
 from cifar_model.app.workers.prepare import Picture
 from cifar_model.errors import LabError
 from cifar_model.models.folder import ModelInfo
@@ -29,12 +29,12 @@ class Entry:
         return self.name if self.id.startswith("sample-") else None
 
 
-class Answers:
+class Visit:
     """What this visitor's pictures came to: kept in the session, so that only what is new is worked on."""
 
     def __init__(self) -> None:
         self.pictures: dict[tuple, Picture | str] = {}  # (entry, position) → the picture, or why it is none
-        self.beliefs: dict[tuple, Beliefs] = {}  # (entry, position, model, its version) → of one picture
+        self.beliefs: dict[tuple, Answer] = {}  # (entry, position, model, its version) → of one picture
         self.positions: dict[str, float] = {}
 
     def key(self, entry: Entry) -> tuple:
@@ -44,7 +44,7 @@ class Answers:
         """The picture, a message why it can't be read, or None as long as nobody has looked."""
         return self.pictures.get(self.key(entry))
 
-    def belief(self, entry: Entry, model: ModelInfo) -> Beliefs | None:
+    def belief(self, entry: Entry, model: ModelInfo) -> Answer | None:
         """What a model makes of one picture: arrays without their first axis."""
         return self.beliefs.get((*self.key(entry), model.path, resources.version(model.path)))
 

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from cifar_model.app.classify.answers import Answers, Entry
+from cifar_model.app.classify.answers import Entry, Visit
 from cifar_model.app.classify.own import CHOSEN, Own, own_pictures
 from cifar_model.app.shared.gallery import gallery, sample_gallery, tile
 from cifar_model.app.shared.names import plain_name
@@ -16,7 +16,7 @@ STRIP = 30  # own pictures in the strip; all of them are in the gallery below
 SAMPLE = "sample-"  # begins the id of a sample photograph
 
 
-def choose_pictures(answers: Answers) -> tuple[Entry, list[Entry]]:
+def choose_pictures(answers: Visit) -> tuple[Entry, list[Entry]]:
     """The picture that is looked at, and all of the visitor's own."""
     state, own = st.session_state, own_pictures()
     if CHOSEN not in state:
@@ -91,7 +91,7 @@ def _add(own: Own) -> None:
             )  # fmt: skip
 
 
-def _strip(mine: list[Entry], own: Own, answers: Answers) -> None:
+def _strip(mine: list[Entry], own: Own, answers: Visit) -> None:
     def picture_tile(entry: Entry) -> dict:
         picture = answers.picture(entry)
         if isinstance(picture, str):

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from cifar_model.app.classify.answers import Answers, Entry
+from cifar_model.app.classify.answers import Entry, Visit
 from cifar_model.app.classify.own import CHOSEN, own_pictures
 from cifar_model.app.shared import gallery
 from cifar_model.app.shared.guessing import game
@@ -16,7 +16,7 @@ TILES_A_PAGE = 24
 SORTS = {"by name": None, "least sure first": 1, "surest first": -1}
 
 
-def toolbar(entries: list[Entry], models: list[ModelInfo], answers: Answers, reading: Reading) -> list[Entry]:
+def toolbar(entries: list[Entry], models: list[ModelInfo], answers: Visit, reading: Reading) -> list[Entry]:
     """How many pictures are sorted and paged; returns those of the page."""
     st.divider()
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
@@ -40,7 +40,7 @@ def toolbar(entries: list[Entry], models: list[ModelInfo], answers: Answers, rea
 
 
 def show_gallery(
-    entries: list[Entry], shown: list[Entry], chosen: Entry, models: list[ModelInfo], answers: Answers, reading: Reading
+    entries: list[Entry], shown: list[Entry], chosen: Entry, models: list[ModelInfo], answers: Visit, reading: Reading
 ) -> None:
     """The gallery, and what could not be read."""
     guessed = game("classify").rounds

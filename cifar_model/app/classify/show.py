@@ -4,7 +4,7 @@ import time
 
 import streamlit as st
 
-from cifar_model.app.classify.answers import CENTRE, Answers, Entry
+from cifar_model.app.classify.answers import CENTRE, Entry, Visit
 from cifar_model.app.classify.many import show_gallery, toolbar
 from cifar_model.app.classify.table import show_table
 from cifar_model.app.shared import resources
@@ -22,7 +22,7 @@ AT_A_TIME = 6  # pictures decoded before their answers are shown
 SECONDS_A_RUN = 0.5  # of work between two updates of the page
 
 
-def show_answers(chosen: Entry, own: list[Entry], models: list[ModelInfo], answers: Answers, reading: Reading) -> None:
+def show_answers(chosen: Entry, own: list[Entry], models: list[ModelInfo], answers: Visit, reading: Reading) -> None:
     """Everything below the choice of pictures; works for half a second, shows what there is, and goes on."""
     playing = game("classify")
     score = st.container()  # filled last, for the round that is shown below counts
@@ -62,7 +62,7 @@ def show_answers(chosen: Entry, own: list[Entry], models: list[ModelInfo], answe
         show_table(own, models, answers, reading)
 
 
-def _one(entry: Entry, models: list[ModelInfo], answers: Answers, reading: Reading) -> None:
+def _one(entry: Entry, models: list[ModelInfo], answers: Visit, reading: Reading) -> None:
     """One picture: what arrived, what the network sees, what each model believes, and why."""
     picture = answers.picture(entry)
     if isinstance(picture, str):

@@ -1,17 +1,15 @@
 """The table of all answers on Classify, to look at and to take along."""
 
-import csv
-import io
-
 import streamlit as st
 
-from cifar_model.app.classify.answers import Answers, Entry
+from cifar_model.app.classify.answers import Entry, Visit
 from cifar_model.app.shared.reading import Reading, classes_of
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.models.folder import ModelInfo
+from cifar_model.storage import csv_bytes
 
 
-def show_table(entries: list[Entry], models: list[ModelInfo], answers: Answers, reading: Reading) -> None:
+def show_table(entries: list[Entry], models: list[ModelInfo], answers: Visit, reading: Reading) -> None:
     """The table of all answers, to look at and to take along."""
     if not models:
         return
@@ -24,7 +22,7 @@ def show_table(entries: list[Entry], models: list[ModelInfo], answers: Answers, 
     )  # fmt: skip
 
 
-def table(entries: list[Entry], models: list[ModelInfo], answers: Answers, reading: Reading) -> list[dict]:
+def table(entries: list[Entry], models: list[ModelInfo], answers: Visit, reading: Reading) -> list[dict]:
     """One row a picture and model: class, probability, all ten probabilities, and what else the model can say.
 
     Columns of answer set and scope are there when one of the models has them; the set's classes are parted by spaces.
@@ -56,13 +54,4 @@ def table(entries: list[Entry], models: list[ModelInfo], answers: Answers, readi
 
 def as_csv(rows: list[dict]) -> bytes:
     """A table as a file that a spreadsheet opens."""
-
-    def harmless(value):
-        # A spreadsheet would run a file name that begins like a formula.
-        return "'" + value if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
-
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]))
-    writer.writeheader()
-    writer.writerows({name: harmless(value) for name, value in row.items()} for row in rows)
-    return text.getvalue().encode("utf-8-sig")
+    return csv_bytes(list(rows[0]), (row.values() for row in rows))

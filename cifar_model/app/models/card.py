@@ -18,11 +18,10 @@ def show_card(reports: list[Report]) -> None:
         if not report.card:
             show_missing(report, "Its card")
             continue
-        command = report.card.get("command")
-        if isinstance(command, str):
-            st.code(command, "shell", wrap_lines=True)
+        if report.card.command:
+            st.code(report.card.command, "shell", wrap_lines=True)
         st.download_button(
-            f"Card of {report.name} (JSON)", json.dumps(report.card, indent=2), f"{report.name}-card.json",
+            f"Card of {report.name} (JSON)", json.dumps(report.card.stored, indent=2), f"{report.name}-card.json",
             "application/json", icon=":material/download:", on_click="ignore", key=f"models_card_{report.name}",
         )  # fmt: skip
-        st.json(report.card, expanded=1)
+        st.json(report.card.stored, expanded=1)

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from cifar_model.app.models.words import get_command, show_missing
+from cifar_model.app.models.words import show_missing
 from cifar_model.app.shared import resources
 from cifar_model.text import escape_markdown, share
 from cifar_model.trust.report import Report
@@ -12,6 +12,7 @@ def show_scope(report: Report) -> None:
     scope = report.scope
     if scope is None:
         return show_missing(report, "Whether it recognises images of other things")
+    histogram = scope.histogram
     left, right = st.columns([1.25, 1], gap="large")
     with left:
         st.caption(
@@ -20,7 +21,7 @@ def show_scope(report: Report) -> None:
             "image is flagged as out of scope."
         )
         st.vega_lite_chart(
-            spec=resources.chart("scope", scope.edges, scope.test, scope.outside, scope.threshold),
+            spec=resources.chart("scope", histogram.edges, histogram.test, histogram.outside, scope.threshold),
             width="stretch",
             height=360,
         )
@@ -34,7 +35,7 @@ def show_scope(report: Report) -> None:
         how = [f"The score: {escape_markdown(scope.method)}."] if scope.method else []
         how += [f"Fitted on {escape_markdown(scope.fitted_on)}."] if scope.fitted_on else []
         st.markdown(" ".join(how))
-        rows = {name: probe for name, probe in scope.probes.items() if probe}
+        rows = scope.probes
         if rows:
             st.caption(
                 "Images of other things. **Flagged**: called out of scope. **AUROC**: how often one of these scores "
@@ -43,8 +44,8 @@ def show_scope(report: Report) -> None:
             st.dataframe(
                 {
                     "Images": list(rows),
-                    "Flagged": [get_command(probe, "flagged") for probe in rows.values()],
-                    "AUROC": [get_command(probe, "auroc") for probe in rows.values()],
+                    "Flagged": [probe.flagged for probe in rows.values()],
+                    "AUROC": [probe.auroc for probe in rows.values()],
                 },
                 hide_index=True,
                 column_config={

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from cifar_model.app.models.bring import show_bring
 from cifar_model.app.models.browse import await_pictures
 from cifar_model.app.models.card import show_card
 from cifar_model.app.models.confusion import show_errors
@@ -13,6 +14,7 @@ from cifar_model.app.models.link import QUESTION, write_models_link
 from cifar_model.app.models.mistakes import show_mistakes
 from cifar_model.app.models.scope import show_scope
 from cifar_model.app.models.summary import show_sentences, show_summary
+from cifar_model.app.models.take import show_take
 from cifar_model.app.models.trust import show_reliability, show_sets
 from cifar_model.app.shared import resources
 from cifar_model.app.shared.page import guarded
@@ -20,6 +22,12 @@ from cifar_model.app.shared.remembered import forget, kept_widget, remembered
 from cifar_model.models.folder import ModelInfo
 from cifar_model.text import escape_markdown
 from cifar_model.trust.report import Report
+
+
+def _show_in_and_out(report: Report) -> None:
+    show_take(report)
+    show_bring()
+
 
 # Of each question, as a link names it: how its button is called, the question itself, and who answers it.
 QUESTIONS: dict[str, tuple[str, str, Callable[[Report], None]]] = {
@@ -29,6 +37,7 @@ QUESTIONS: dict[str, tuple[str, str, Callable[[Report], None]]] = {
     "sets": ("Answer sets", "How large are its answer sets?", show_sets),
     "scope": ("Other things", "Does it recognise images outside its ten classes?", show_scope),
     "inside": ("Inside", "What goes on inside the network?", show_inside),
+    "files": ("In and out", "Take it along, or bring your own", _show_in_and_out),
     "card": ("Card", "What is known of it?", lambda report: show_card([report])),
 }
 COMPARED = {"disagree": ("Disagreements", "Where do the two disagree?", lambda report: None)}
@@ -37,7 +46,7 @@ COMPARED = {"disagree": ("Disagreements", "Where do the two disagree?", lambda r
 def show_models(models: list[ModelInfo]) -> None:
     """The figures that matter most, then the one question that is open: the others are not computed."""
     if not models:
-        return
+        return show_bring()
     reports = [resources.report(model) for model in models]
     for problem in dict.fromkeys(problem for one in reports for problem in one.problems):
         st.error(problem, icon=":material/error:")

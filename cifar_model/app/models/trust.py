@@ -3,9 +3,10 @@
 import numpy as np
 import streamlit as st
 
-from cifar_model.app.models.words import get_command, show_missing
+from cifar_model.app.models.words import show_missing
 from cifar_model.app.shared import resources
 from cifar_model.classes import CLASS_NAMES
+from cifar_model.text import escape_markdown
 from cifar_model.trust.report import Report
 
 
@@ -29,9 +30,9 @@ def _reasons(report: Report) -> None:
     if why is not None:
         st.subheader("How faithful are its explanations?", anchor=False)
         st.markdown(
-            f"Classify marks where in an image the evidence for a class lies. On {why['images']:,.0f} test images, "
-            f"hiding the marked fifth of the pixels cost the class {100 * why['drop_marked']:.0f} points of "
-            f"probability, hiding a random fifth {100 * why['drop_random']:.0f}. The wider apart, the more faithful."
+            f"Classify marks where in an image the evidence for a class lies. On {why.images:,} test images, "
+            f"hiding the marked fifth of the pixels cost the class {100 * why.drop_marked:.0f} points of "
+            f"probability, hiding a random fifth {100 * why.drop_random:.0f}. The wider apart, the more faithful."
         )
 
 
@@ -49,8 +50,8 @@ def _gaps(report: Report) -> None:
     if report.calibration and report.bins_before is not None:
         confidence, accuracy, _ = np.average(report.bins_before, axis=0, weights=report.bins_before[:, 2])
         kind = "underconfident" if confidence < accuracy else "overconfident"
-        fitted_on = get_command(report.card, "calibration", "fitted_on")
-        where = f", fitted on {fitted_on}" if isinstance(fitted_on, str) else ""
+        fitted_on = report.card.calibration.fitted_on
+        where = f", fitted on {escape_markdown(fitted_on)}" if fitted_on else ""
         said.append(
             f"The network's own softmax is {kind}. It is calibrated by {_correction(report)}{where}; the predicted "
             "class never changes."
@@ -78,9 +79,11 @@ def show_sets(report: Report) -> None:
     levels = report.set_levels
     st.dataframe(
         {
-            "Asked for": [f"{level.level} %" for level in levels],
-            "Contained the true class": [None if level.coverage is None else 100 * level.coverage for level in levels],
-            "Classes in a set": [level.mean_size for level in levels],
+            "Asked for": [f"{n} %" for n in levels],
+            "Contained the true class": [
+                None if level.coverage is None else 100 * level.coverage for level in levels.values()
+            ],
+            "Classes in a set": [level.mean_size for level in levels.values()],
         },
         hide_index=True,
         column_config={
@@ -92,13 +95,13 @@ def show_sets(report: Report) -> None:
         height="content",
         alt="Coverage and mean size of the answer sets at each level",
     )
-    if any(level.classes for level in levels):
+    if any(level.classes for level in levels.values()):
         st.caption("Classes in a set, by true class: the larger, the harder the class.")
         st.dataframe(
             {"Class": list(CLASS_NAMES)}
-            | {f"{level.level} %": [level.classes.get(name) for name in CLASS_NAMES] for level in levels},
+            | {f"{n} %": [level.classes.get(name) for name in CLASS_NAMES] for n, level in levels.items()},
             hide_index=True,
-            column_config={f"{level.level} %": st.column_config.NumberColumn(format="%.2f") for level in levels},
+            column_config={f"{n} %": st.column_config.NumberColumn(format="%.2f") for n in levels},
             height="content",
             alt="Mean size of the answer sets by class and level",
         )

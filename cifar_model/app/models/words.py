@@ -16,8 +16,15 @@ def show_missing(report: Report, what: str) -> None:
     if report.is_epoch:
         run = report.name.partition("@")[0]
         how = f"It is measured for a run's best epoch alone: choose “Best epoch” of **{escape_markdown(run)}** above."
-    elif any("card.json" in problem for problem in report.problems) or not report.card:
+    elif not report.card:
         how = f"{name} has no card that can be read. A card is written when a training ends."
+    elif report.is_imported:
+        how = (
+            f"{name} was brought in. What is fitted or judged on images that a model has never seen can't be had for "
+            "it, since nobody knows which it has seen."
+            if report.accuracy is not None
+            else f"{name} was brought in where CIFAR-10 is not at hand. Bring it in again where it is."
+        )
     elif report.is_distilled:
         how = (
             f"{name} was trained on the distilled images that ship with this project; its accuracy on photographs was "
@@ -27,9 +34,3 @@ def show_missing(report: Report, what: str) -> None:
         how = f"{name} was trained before this was measured, or its training has not ended. With CIFAR-10 at hand: "
         how += f"`python -m cifar_model assess {report.name}`"
     st.info(f"{what} isn't known. {how}", icon=":material/info:")
-
-
-def get_command(card: dict, *keys: str):
-    for key in keys:
-        card = card.get(key) if isinstance(card, dict) else None
-    return card

@@ -121,7 +121,7 @@ def _choose_reading(models: list[ModelInfo]) -> Reading:
     level, raw = DEFAULT_LEVEL, False
     if any(fitted(model, "sets") for model in models):
         level = kept_widget(
-            st.segmented_control, "Answer set: contains the true class", LEVELS, default=_linked_level(),
+            st.segmented_control, "Answer set: contains the true class … of the time", LEVELS, default=_linked_level(),
             format_func=lambda level: f"{level} %", required=True, key="level",
         )  # fmt: skip
         st.caption(

@@ -3,18 +3,17 @@
 import contextlib
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from cifar_model.app import browser
+from cifar_model.app.browser.files import FOLDER
 from cifar_model.app.shared.remembered import enter
 from cifar_model.app.workers.process import Worker
 from cifar_model.errors import LabError
 
 logger = logging.getLogger(__name__)
-PAGE_CSS = Path(browser.__file__).parent / "page" / "page.css"
+PAGE_CSS = FOLDER / "page" / "page.css"
 
 
 @contextlib.contextmanager

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
+from cifar_model.answering.answer import Answer
 from cifar_model.app.shared.lens import SOFTMAX, bars
-from cifar_model.app.workers.beliefs import Beliefs
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.models.folder import ModelInfo
 from cifar_model.text import percent
@@ -34,7 +34,7 @@ class Reading:
 
 def fitted(model: ModelInfo, part: str) -> bool:
     """Whether a part of its card ("sets", "calibration") was fitted for this very network; an epoch's file has none."""
-    return model.kind != "epoch" and bool(model.card.get(part))
+    return model.kind != "epoch" and getattr(model.card, part) is not None
 
 
 def about_sets(level: int | str) -> str:
@@ -46,7 +46,7 @@ def about_sets(level: int | str) -> str:
     )
 
 
-def outside(belief: Beliefs) -> bool | np.ndarray:
+def outside(belief: Answer) -> bool | np.ndarray:
     """Whether images look like none of the ten classes, as far as the model can tell."""
     return False if belief.in_scope is None else ~belief.in_scope
 
@@ -57,7 +57,7 @@ def set_in_words(members: np.ndarray, level: int, *, at_most: int = len(CLASS_NA
     return describe_set(members, level) if count <= at_most else f"{count} of the ten classes ({level} %)"
 
 
-def show_belief(belief: Beliefs, model: ModelInfo, reading: Reading) -> None:
+def show_belief(belief: Answer, model: ModelInfo, reading: Reading) -> None:
     """What one model makes of one image: its answer, the set, and ten bars, greyed when it is none of the ten."""
     shown, members, stranger = belief.shown(reading.raw), belief.members(reading.level), bool(outside(belief))
     best = int(shown.argmax())
@@ -75,7 +75,7 @@ def show_belief(belief: Beliefs, model: ModelInfo, reading: Reading) -> None:
     bars(shown, label=label, key=f"bars-{model.name}", muted=stranger)
 
 
-def notes(beliefs: list[Beliefs], reading: Reading) -> None:
+def notes(beliefs: list[Answer], reading: Reading) -> None:
     """One line a matter below the answers: what the bars are, what the sets are."""
     st.caption(SOFTMAX)
     if any(belief.sets is not None for belief in beliefs):

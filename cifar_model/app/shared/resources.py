@@ -15,9 +15,10 @@ import numpy as np
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 
+from cifar_model.answering.answer import Answer
 from cifar_model.answering.one_picture import one_picture_file
 from cifar_model.app.shared.background import Task
-from cifar_model.app.workers.beliefs import Beliefs
+from cifar_model.app.shared.workshop import Workshop
 from cifar_model.app.workers.prepare import Picture
 from cifar_model.app.workers.process import Worker
 from cifar_model.classes import CLASS_NAMES
@@ -100,14 +101,14 @@ def version(model: Path) -> int | None:
         return None
 
 
-def ask(model: Path, pixels: np.ndarray) -> Beliefs:
+def ask(model: Path, pixels: np.ndarray) -> Answer:
     """What a model believes about uint8 (n ≥ 1, 32, 32, 3), as `beliefs.answer`. Answers are kept a while."""
     stamp, parts = version(model), range(0, len(pixels), AT_A_TIME)
-    return Beliefs.join([_ask(model, stamp, pixels[i : i + AT_A_TIME]) for i in parts])
+    return Answer.join([_ask(model, stamp, pixels[i : i + AT_A_TIME]) for i in parts])
 
 
 @st.cache_data(max_entries=1024, show_spinner=False)
-def _ask(model: Path, stamp: int | None, pixels: np.ndarray) -> Beliefs:
+def _ask(model: Path, stamp: int | None, pixels: np.ndarray) -> Answer:
     return answering().call("answer", model, pixels)
 
 
@@ -115,6 +116,27 @@ def _ask(model: Path, stamp: int | None, pixels: np.ndarray) -> Beliefs:
 def chart(kind: str, *arguments) -> dict:
     """A chart by its kind, as in `charts.chart`: a Vega-Lite specification for `st.vega_lite_chart`."""
     return drawing().call("chart", kind, *arguments)
+
+
+@st.cache_resource(show_spinner=False)
+def workshop() -> Workshop:
+    """The process for what takes long and happens seldom: models in and out."""
+    return Workshop(Worker)
+
+
+def taken(model: Path, name: str, to: str, calibrated: bool) -> Future:
+    """A model in another format as a zip file, and how it was compared, as in `inout.take`."""
+    return _taken(model, version(model), name, to, calibrated)
+
+
+def forget_taken(model: Path, name: str, to: str, calibrated: bool) -> None:
+    """Forget one that failed."""
+    _taken.clear(model, version(model), name, to, calibrated)
+
+
+@st.cache_resource(max_entries=6, show_spinner=False)
+def _taken(model: Path, stamp: int | None, name: str, to: str, calibrated: bool) -> Future:
+    return workshop().submit("take", model, name, to, calibrated)
 
 
 def filters(model: Path) -> tuple[str, np.ndarray]:
@@ -182,7 +204,7 @@ def _test_source() -> tuple[Source, tuple]:
     source = find_source()
     if source.kind == "mini":  # what the project ships to train on has no test pictures
         raise DatasetError(f"The pictures of CIFAR-10 are not on this machine.\n{THREE_WAYS}")
-    return source, tuple(file.stat().st_mtime_ns for file in source.files if file.is_file())
+    return source, tuple(file.stat().st_mtime_ns for file in source.files[:100] if file.is_file())
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
@@ -239,7 +261,7 @@ def settle(page: str) -> None:
 
 
 @st.cache_resource(show_spinner=False)
-def _sweeps() -> OrderedDict[tuple, Beliefs]:
+def _sweeps() -> OrderedDict[tuple, Answer]:
     """The last complete sweeps of all visitors, by model, its version and the frames."""
     return OrderedDict()
 
@@ -248,7 +270,7 @@ def _sweep_key(model: Path, frames: np.ndarray) -> tuple:
     return model, version(model), hashlib.blake2b(frames.tobytes(), digest_size=16).digest()
 
 
-def known_sweep(model: Path, frames: np.ndarray) -> Beliefs | None:
+def known_sweep(model: Path, frames: np.ndarray) -> Answer | None:
     """The answers to frames uint8 (101, 32, 32, 3), if somebody has asked before."""
     return _sweeps().get(_sweep_key(model, frames))
 
@@ -262,7 +284,7 @@ def compute_sweep(model: Path, frames: np.ndarray) -> Iterator[int]:
         parts.append(answering().call("answer", model, frames[start : start + AT_A_TIME]))
         yield min(start + AT_A_TIME, len(frames))
     sweeps = _sweeps()
-    sweeps[_sweep_key(model, frames)] = Beliefs.join(parts)
+    sweeps[_sweep_key(model, frames)] = Answer.join(parts)
     while len(sweeps) > KEPT_SWEEPS:
         sweeps.popitem(last=False)
 
@@ -318,7 +340,7 @@ class Mixes:
     labels: np.ndarray  # int (n,)
     names: list[str]  # of the pictures
     mixes: list[Mix]
-    beliefs: Beliefs  # of the mixes
+    beliefs: Answer  # of the mixes
 
     @property
     def parents(self) -> np.ndarray:
@@ -362,6 +384,6 @@ def _mid_blends_of(model: Path, stamp: int | None, source: str) -> Task:
             frames = mixer.call("mix_pictures", pictures, mixes[start : start + AT_A_TIME])
             parts.append(answerer.call("answer", model, frames))
             yield min(start + AT_A_TIME, len(mixes)), len(mixes)
-        return Mixes(pictures, labels, names, mixes, Beliefs.join(parts))
+        return Mixes(pictures, labels, names, mixes, Answer.join(parts))
 
     return Task(work())

@@ -29,6 +29,9 @@ def show_controls(run: RunInfo) -> None:
         return
     if run.can_resume:
         st.button("Continue", icon=":material/play_arrow:", on_click=_resume, args=(run.name,), key="train_resume")
+    if run.state == "finished":
+        with st.popover("More epochs", icon=":material/add:"):
+            _epochs_form(run)
     st.button("Close", icon=":material/close:", on_click=show, args=(None,), key="train_close")
 
 
@@ -41,9 +44,9 @@ def _request(name: str, action: str, value: float | None = None) -> None:
         st.toast(str(error), icon=":material/error:")
 
 
-def _resume(name: str) -> None:
+def _resume(name: str, epochs: int | None = None) -> None:
     try:
-        start.resume_run(name, queue=len(live_runs()) >= max_runs())
+        start.resume_run(name, epochs=epochs, queue=len(live_runs()) >= max_runs())
     except LabError as error:
         st.toast(str(error), icon=":material/error:")
 
@@ -58,6 +61,19 @@ def _rate_form(run: RunInfo) -> None:
     st.caption("From the next step; the recipe's schedule continues from there.")
     if st.button("Set", key="train_set_rate", type="primary"):
         _request(run.name, "set-lr", rate)
+
+
+def _epochs_form(run: RunInfo) -> None:
+    done, high = int(run.status.get("epoch", 0)), LIMITS["epochs"][1]
+    if done >= high:
+        st.caption(f"It has trained {done} epochs: more are not allowed.")
+        return
+    epochs = st.number_input(
+        "Epochs in all", done + 1, high, max(done + 1, min(high, 2 * done)), help=EXPLAIN["epochs"],
+        key=f"train_more_{run.name}",
+    )  # fmt: skip
+    st.caption(f"{done} are done. The recipe's schedule is stretched over all of them.")
+    st.button("Add epochs", type="primary", on_click=_resume, args=(run.name, epochs), key="train_more_start")
 
 
 def ask(question: str | None, name: str = "") -> None:

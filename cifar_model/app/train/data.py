@@ -30,6 +30,11 @@ class Choices:
     ready: tuple[str, ...]
     problem: str = ""
 
+    @property
+    def can_start(self) -> bool:
+        """Whether what the form opens with can be learned from now."""
+        return self.shown[0] in self.ready
+
 
 def find_choices() -> Choices:
     """Look for CIFAR-10 and for the distilled pictures."""

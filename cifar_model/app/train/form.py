@@ -88,6 +88,7 @@ def _run_form(choices: Choices) -> None:
             fraction = st.slider(
                 "Share of the images", 1, 100, 100, format="%d %%", help=EXPLAIN["fraction"], **_keep("fraction")
             )
+            early_stopping = _number("early_stopping", "Early stopping", start.early_stopping)
             seed = _number("seed", "Seed", start.seed)
             name = st.text_input(
                 "Name", placeholder=_suggested(network, recipe), max_chars=MAX_NAME_LENGTH,
@@ -103,7 +104,8 @@ def _run_form(choices: Choices) -> None:
         settings = Settings(
             network=network, recipe=recipe, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
             optimizer=optimizer, augment=augment, fraction=fraction / 100, seed=seed, data=data,
-            outliers=CIFAR100 if others else NONE, mixup=1.0 if blends else 0.0, **shape,
+            outliers=CIFAR100 if others else NONE, mixup=1.0 if blends else 0.0,
+            early_stopping=early_stopping, **shape,
         )  # fmt: skip
         estimate = estimate_time(settings)
         parameters = count_parameters(network, **shape)

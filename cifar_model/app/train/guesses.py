@@ -32,23 +32,23 @@ def show_guesses(run: RunInfo) -> None:
         f"**Predictions on {number_word} {'sample photographs' if mini else 'held-out images'}**",
         help="The most probable class and its softmax probability. The network never trains on these.",
     )
-    with st.grid(5 if count == 10 else 4, min_column_width=60, gap="small"):
+    with st.container(key="train_guesses"), st.grid(5 if count == 10 else 4, min_column_width=48, gap="small"):
         for number in range(count):
             with st.container(gap="xxsmall"):
                 if guesses is None:
                     st.image(_BLANK, width="stretch", alt="An image to come")
-                    st.markdown(":small[…]  \n:small[…]")
+                    st.markdown("…  \n…  \n…")
                     continue
                 truth = CLASS_NAMES[int(guesses.labels[number])]
                 alt = f"A {'photograph' if mini else 'test image'}: {truth}"
                 st.image(_picture(guesses.images[number].tobytes()), width="stretch", alt=alt)
                 if guesses.probabilities is None:
-                    st.markdown(f":small[…]  \n:small[{truth}]")
+                    st.markdown(f"…  \n…  \n{truth}")
                     continue
                 row = guesses.probabilities[number]
                 said = CLASS_NAMES[int(row.argmax())]
                 verdict = ":green[✓ correct]" if said == truth else f":red[✗ {truth}]"
-                st.markdown(f":small[**{said}** {percent(float(row.max()))}]  \n:small[{verdict}]")
+                st.markdown(f"**{said}**  \n{percent(float(row.max()))}  \n{verdict}")
 
 
 def photographs_right(run: RunInfo) -> tuple[int, int] | None:

@@ -11,7 +11,7 @@ from cifar_model.app.train.words import EXPLAIN, STATES, reached
 from cifar_model.data.sources import MINI
 from cifar_model.errors import LabError
 from cifar_model.runs.read import RunInfo, ahead_of, read_run
-from cifar_model.text import duration
+from cifar_model.text import duration, share
 
 
 @guarded()
@@ -24,8 +24,8 @@ def show_live(name: str, state: str, had_model: bool) -> None:
     if (run.state, run.has_model) != (state, had_model):
         st.rerun()  # buttons outside this fragment depend on it
     history, now = run.history, run.progress
-    share, text = _position(run)
-    st.progress(share, text=text)
+    done, text = _position(run)
+    st.progress(done, text=text)
     last = history.iloc[-1] if len(history) else {}
     mini = run.settings.get("data") == MINI
     with st.grid(5 if mini else 4, min_column_width=140):
@@ -69,13 +69,13 @@ def _position(run: RunInfo) -> tuple[float, str]:
             names = ", ".join(other.name for other in ahead_of(run.name))
             return 0.0, f"Waiting for {names or 'its turn'}. It starts on its own."
         return 0.0, "Loading TensorFlow and the images …" if run.is_live else "It has not started."
-    share = reached(now) / max(1, now["epochs"])
+    done = reached(now) / max(1, now["epochs"])
     where = f"Epoch {now['epoch']} of {now['epochs']} · step {now['step']} of {now['steps']}"
     if run.state == "finished":
-        return 1.0, f"Finished: {epochs} epochs. {run.message}"
+        return 1.0, f"Finished: {run.status.get('epoch', epochs)} epochs. {run.message}"
     if run.state == "running":
         left = now["seconds_left"]
-        return min(1.0, share), f"{where} · " + (f"{duration(left)} left" if left > 0.5 else "evaluating the model …")
+        return min(1.0, done), f"{where} · " + (f"{duration(left)} left" if left > 0.5 else "evaluating the model …")
     if run.state == "starting":
-        return min(1.0, share), "Loading TensorFlow and the images …"
-    return min(1.0, share), f"{where} · {STATES[run.state][0]}. {run.message}"
+        return min(1.0, done), "Loading TensorFlow and the images …"
+    return min(1.0, done), f"{where} · {STATES[run.state][0]}. {run.message}"

@@ -15,7 +15,7 @@ from cifar_model.app.train.shown import show
 from cifar_model.app.train.words import EXPLAIN, IDLE_SECONDS, STATES
 from cifar_model.data.sources import MINI
 from cifar_model.errors import LabError
-from cifar_model.models.card import load_card
+from cifar_model.models.card import Card, read_card
 from cifar_model.runs.read import RunInfo, list_runs
 from cifar_model.storage import runs_dir, temporary_folder
 from cifar_model.text import duration
@@ -75,9 +75,9 @@ def _table() -> None:
 def _table_row(run: RunInfo) -> dict[str, Any]:
     history, settings = run.history, run.settings
     try:
-        scores = load_card(run.path).get("scores", {})
+        card = read_card(run.path)
     except LabError:
-        scores = {}
+        card = Card()
     return {
         "Run": run.name,
         "State": STATES[run.state][0],
@@ -86,7 +86,7 @@ def _table_row(run: RunInfo) -> dict[str, Any]:
         "Images": "distilled" if settings.get("data") == MINI else "CIFAR-10",
         "Epochs": f"{len(history)} of {settings.get('epochs', '?')}",
         "Validation": history["val_accuracy"].max() if len(history) else None,
-        "Test": scores.get("test_accuracy"),
+        "Test": card.scores.test_accuracy,
         "Trained for": duration(history["seconds"].sum()) if len(history) else "",
         "Started": pd.Timestamp(time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.created))),
     }

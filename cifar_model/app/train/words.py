@@ -6,7 +6,7 @@ from typing import Any
 
 LIVE_SECONDS = 0.5  # between two looks at a run that trains
 IDLE_SECONDS = 2.0  # between two looks for runs that others start
-CHART_HEIGHT = 230  # pixels, axis and legend included
+CHART_HEIGHT = 290  # pixels, axis and legend included
 EXPLAIN = {
     "pictures": "CIFAR-10: 50,000 photographs. Distilled: synthetic images, ten classes in a few megabytes, that ship "
     "with this project; training on them takes a minute.",
@@ -18,6 +18,7 @@ EXPLAIN = {
     "optimizer": "The rule that turns gradients into updates of the weights.",
     "augment": "Mirrors and shifts the training images at random, against overfitting.",
     "fraction": "Train on fewer images: faster, less accurate.",
+    "early_stopping": "Ends the training when the validation accuracy has not improved for so many epochs; 0: never.",
     "seed": "The same seed gives the same initial weights, order and augmentation.",
     "blocks": "A block is a convolution, a normalisation and pooling to half the size.",
     "filters": "The number of filters (output channels) of the block's convolution.",

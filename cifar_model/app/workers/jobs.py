@@ -18,6 +18,7 @@ from cifar_model.answering.one_picture import make_one_picture
 from cifar_model.app.workers.beliefs import answer
 from cifar_model.app.workers.charts import chart, draw_sweep
 from cifar_model.app.workers.evidence import explain, nearest, neighbours_ready, prepare_neighbours
+from cifar_model.app.workers.inout import bring, take
 from cifar_model.app.workers.networks import activations, filters
 from cifar_model.app.workers.prepare import mix, prepare
 from cifar_model.data.cache import cache_entry, load_cifar10
@@ -53,6 +54,8 @@ JOBS: dict[str, Callable] = {
     "filters": filters,
     "activations": activations,
     "make_one_picture": make_one_picture,
+    "bring": bring,
+    "take": take,
     "hello": lambda: os.getpid(),
 }
 

@@ -1,0 +1,82 @@
+"""The end of a run: its best network is scored, and what came of it is said in words."""
+
+import math
+
+from cifar_model.data.distilled import mini_score
+from cifar_model.models.layout import MODEL_FILE
+from cifar_model.models.network import load_network
+from cifar_model.text import share
+from cifar_model.training.card_of_run import write_card
+from cifar_model.training.settings import default_settings
+from cifar_model.training.state import Training
+from cifar_model.trust.assess import assess
+
+GUESSING = 0.1  # accuracy of somebody who guesses among ten classes
+
+
+def finish(training: Training) -> dict:
+    """Score the best network of a run that is over, write card and last status, and return the card."""
+    settings, state, data = training.settings, training.state, training.data
+    control, directory = training.control, training.directory
+    stopped = control.stopping and state.epoch < settings.epochs
+    control.paused, control.stopping = False, False
+    scores, found = {"validation_accuracy": state.best_accuracy}, None
+    if data.test:
+        training.report("note", {"message": "Scoring the best network on the test set."})
+        found = assess(
+            load_network(directory.path / MODEL_FILE),
+            selection=data.selection,
+            untouched=data.untouched,
+            test=data.test,
+            between=control.poll,
+        )
+        found.save(directory.path)
+        scores |= found.card["scores"]
+    card = write_card(training, scores, found and found.card)
+    message = f"{_score_in_words(card)} {learned_nothing(card)}".strip()
+    if state.epoch < settings.epochs and not stopped:
+        early = f"It ended after {state.epoch} of {settings.epochs} epochs: {_why_early(training)}."
+        training.report("note", {"message": early})
+        message = f"{message} {early}"
+    directory.set_status("stopped" if stopped else "finished", message)
+    return card
+
+
+def learned_nothing(card: dict) -> str:
+    """What to say of a network that is no better than guessing, and what to change; empty where it is better."""
+    scores, settings = card["scores"], card["settings"]
+    on_test = "test_accuracy" in scores
+    accuracy = scores["test_accuracy" if on_test else "validation_accuracy"]
+    count = max(1, card["data"]["test" if on_test else "validation"])
+    # Two points, or three standard deviations where so few images were asked that luck reaches further.
+    if accuracy > GUESSING + max(0.02, 3 * math.sqrt(GUESSING * (1 - GUESSING) / count)):
+        return ""
+    usual = default_settings(settings["network"], settings["recipe"], settings.get("data")).learning_rate
+    rate = settings["learning_rate"]
+    if card["best_epoch"] == 0:
+        return f"It has learned nothing yet: {share(accuracy)} is guessing. Resume it."
+    if rate > 1.5 * usual:
+        advice = f"Start again with a lower learning rate: {rate:g} was set, the recipe has {usual:g}."
+    elif rate < usual / 5:
+        advice = f"Start again with a higher learning rate: {rate:g} was set, the recipe has {usual:g}."
+    else:
+        advice = "Start again with a lower learning rate, more epochs or more images."
+    return f"It learned nothing: {share(accuracy)} is guessing. {advice}"
+
+
+def _score_in_words(card: dict) -> str:
+    scores = card["scores"]
+    if "test_accuracy" in scores:
+        return f"Test accuracy {share(scores['test_accuracy'], 2)} (epoch {card['best_epoch']})."
+    accuracy = scores["validation_accuracy"]
+    message = f"{share(accuracy)} of the synthetic validation pictures, epoch {card['best_epoch']}."
+    if score := mini_score(card["network"]):
+        message += f" Of real photographs such a network gets about {share(score[0], 0)} right."
+    return message
+
+
+def _why_early(training: Training) -> str:
+    best, waited = training.state.early_stopping or (None, 0)
+    if training.settings.early_stopping and waited >= training.settings.early_stopping:
+        return f"the validation accuracy has not risen for {waited} epoch{'s' if waited > 1 else ''}"
+    return "a callback ended it"

@@ -1,0 +1,36 @@
+"""CSV as spreadsheets want it."""
+
+import csv
+import io
+import sys
+
+import pytest
+
+from cifar_model.errors import LabError
+from cifar_model.storage import CsvWriter, csv_bytes, csv_file
+
+ROWS = [["=1+1", 0.5, None], ["älter, „neu“\n", -0.25, True], ["@x", 1e-9, "-"]]
+SAFE = [["'=1+1", "0.5", ""], ["älter, „neu“\n", "-0.25", "True"], ["'@x", "1e-09", "'-"]]
+
+
+def test_a_spreadsheet_reads_it_and_runs_nothing(tmp_path):
+    with csv_file(tmp_path / "a.csv", ["name", "p", "x"]) as writer:
+        for row in ROWS:
+            writer.write(row)
+    data = (tmp_path / "a.csv").read_bytes()
+    assert data == csv_bytes(["name", "p", "x"], ROWS) and data.startswith(b"\xef\xbb\xbfname,")
+    assert list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""))) == [["name", "p", "x"], *SAFE]
+
+
+def test_a_pipe_gets_names_as_they_are(capsys):
+    CsvWriter(sys.stdout, ["name"], spreadsheet=False).write(["=x.png"])
+    assert capsys.readouterr().out == "name\n=x.png\n"
+
+
+def test_nothing_is_left_of_half_a_file(tmp_path):
+    (tmp_path / "a.csv").write_text("before")
+    with pytest.raises(ZeroDivisionError), csv_file(tmp_path / "a.csv", ["x"]) as writer:
+        writer.write([1 / 0])
+    assert (tmp_path / "a.csv").read_text() == "before" and len(list(tmp_path.iterdir())) == 1
+    with pytest.raises(LabError, match="it is a folder"), csv_file(tmp_path, ["x"]):
+        pass
