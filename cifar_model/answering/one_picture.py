@@ -4,9 +4,9 @@ import hashlib
 from contextlib import suppress
 from pathlib import Path
 
-from cifar_model.classes import IMAGE_SIZE
 from cifar_model.data.cache import cache_root
 from cifar_model.errors import ModelError
+from cifar_model.models.exporting.formats import write_litert
 from cifar_model.models.layout import MODEL_FILE
 from cifar_model.models.network import load_network
 from cifar_model.networks.backend import import_keras
@@ -57,19 +57,10 @@ def make_one_picture(model: Path) -> Path:
     file = one_picture_file(model)
     if file.is_file():
         return file
-    keras = import_keras()
-    if keras.backend.backend() != "tensorflow":
-        raise ModelError("Only TensorFlow writes networks for browsers. Start the app without KERAS_BACKEND.")
-    import tensorflow as tf
-
+    import_keras()
     network = load_network(model)
-    one = tf.TensorSpec((1, IMAGE_SIZE, IMAGE_SIZE, 3), tf.float32)
     with replacing(file) as temporary:
-        try:
-            network.export(temporary, format="litert", input_signature=[one], verbose=False)
-        except Exception as error:  # the converter raises many kinds
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise ModelError(f"The network of {model.name} can't be turned into one for browsers: {reason}") from error
+        write_litert(network, temporary, pictures=1)
     _forget_old(file)
     return file
 
