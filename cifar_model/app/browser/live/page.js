@@ -1,5 +1,5 @@
 // Live: pictures from a source, through mix and distortion, to the network and onto the screen; nothing to the server.
-import { PLAIN, distort, patchCorner } from "./distort.js";
+import { PLAIN, distort } from "./distort.js";
 import { mix } from "./mix.js";
 import { Network, canRun } from "./network.js";
 import {
