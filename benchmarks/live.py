@@ -40,7 +40,7 @@ MEASURE = """async (root, milliseconds) => {
 
 @benchmark
 @click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(min=1), help="Watched for each.")
-def live(seconds):
+def main(seconds):
     """Live in a browser: pictures a second from a camera of 640×480 pixels and 30 pictures a second to the bars.
 
     Wanted: 15 a second or more on 2 cores, without a GPU.
@@ -89,4 +89,4 @@ def live(seconds):
 
 
 if __name__ == "__main__":
-    live()
+    main()
