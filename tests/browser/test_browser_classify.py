@@ -62,7 +62,7 @@ def test_landing_shows_ten_samples_and_one_click_classifies_one(opened, answers)
     tiles.nth(9).wait_for()
     assert tiles.count() == 10
     assert opened.locator("h3").inner_text() == heading(*answers["dog.webp"])
-    for name in ("ship", "frog"):
+    for name in ("horse", "frog"):
         opened.get_by_role("button", name=name).click()
         see(opened.locator("h3", has_text=heading(*answers[f"{name}.webp"])))
         bars = opened.get_by_label(re.compile("Probabilities by"))
@@ -71,13 +71,13 @@ def test_landing_shows_ten_samples_and_one_click_classifies_one(opened, answers)
 
 
 def test_dropped_jpeg_gives_its_class_and_goes_along_to_blend(opened, drop_files, folder, answers):
-    drop_files(opened, [folder / "picture-18.jpg"])
-    see(opened.locator("h3", has_text=heading(*answers["picture-18.jpg"])))
-    assert opened.get_by_text("What arrived: picture-18.jpg").count() == 1
+    drop_files(opened, [folder / "picture-17.jpg"])
+    see(opened.locator("h3", has_text=heading(*answers["picture-17.jpg"])))
+    assert opened.get_by_text("What arrived: picture-17.jpg").count() == 1
     opened.get_by_role("button", name="Use in Blend").click()
     opened.get_by_text("as the second image").click()
-    see(opened.get_by_role("button", name="Second: picture-18.jpg"))
-    see(opened.locator("output.recipe", has_text="40 % cat + 60 % picture-18.jpg"))
+    see(opened.get_by_role("button", name="Second: picture-17.jpg"))
+    see(opened.locator("output.recipe", has_text="40 % cat + 60 % picture-17.jpg"))
 
 
 def test_folder_of_thirty_with_a_broken_file(opened, drop_files, folder, answers):
@@ -165,7 +165,7 @@ def test_answers_go_on_after_the_answering_process_died(opened, server, answers)
 
 def test_two_visitors_see_their_own_pictures(new_page, server, drop_files, folder, answers):
     pages = [new_page(), new_page()]
-    names = ("picture-06.jpg", "picture-08.jpg")
+    names = ("picture-06.jpg", "picture-07.jpg")
     for page in pages:
         page.goto(server.url)
     for page, name in zip(pages, names, strict=True):
@@ -198,12 +198,12 @@ def test_json_of_the_command_line_is_what_the_page_shows(opened, command_line):
 
 
 def test_own_pictures_survive_samples_pages_and_other_ways_in(opened, drop_files, wait_idle, folder, answers):
-    drop_files(opened, [folder / "picture-06.jpg", folder / "picture-08.jpg"])
+    drop_files(opened, [folder / "picture-06.jpg", folder / "picture-07.jpg"])
     own = opened.get_by_role("group", name="Your pictures").locator("button.tile")
     see(opened.locator("h3", has_text=heading(*answers["picture-06.jpg"])))
     assert own.count() == 2
-    opened.get_by_role("button", name="ship", exact=True).first.click()
-    see(opened.locator("h3", has_text=heading(*answers["ship.webp"])))
+    opened.get_by_role("button", name="horse", exact=True).first.click()
+    see(opened.locator("h3", has_text=heading(*answers["horse.webp"])))
     for way in ("Camera", "Files"):
         opened.get_by_test_id("stButtonGroup").get_by_text(way, exact=True).click()
         wait_idle(opened)
@@ -213,7 +213,7 @@ def test_own_pictures_survive_samples_pages_and_other_ways_in(opened, drop_files
     own.nth(1).wait_for()
     assert own.count() == 2
     own.nth(1).click()
-    see(opened.locator("h3", has_text=heading(*answers["picture-08.jpg"])))
+    see(opened.locator("h3", has_text=heading(*answers["picture-07.jpg"])))
     opened.get_by_role("group", name="Your pictures").get_by_role("button", name="Remove picture-06.jpg").click()
     own.nth(1).wait_for(state="detached")
     assert own.count() == 1
