@@ -36,7 +36,7 @@ choice = st.segmented_control("Way", ["one", "two", "three"], default="one", req
 st.write(choice)
 """
 # The page's address, and the control that a person works there: (path, its label).
-PAGES = {"classify": ("", "Your own pictures"), "blend": ("blend", "Way to mix"), "train": ("train", "Recipe")}
+PAGES = {"classify": ("", "Add your own pictures from"), "blend": ("blend", "Way to mix"), "train": ("train", "Recipe")}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
 BROWSER_ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
                 "--disable-component-update", "--disable-sync"]  # fmt: skip
@@ -389,6 +389,7 @@ class Session:
         self.address = address
         self.path, self.label = PAGES[page] if page else ("", "Way")
         self.hash, self.control, self.options = "", "", []
+        self.one = False  # whether the control is a select box, which holds one entry
 
     async def __aenter__(self):
         from websockets.asyncio.client import connect
@@ -408,7 +409,11 @@ class Session:
         from streamlit.proto.WidgetStates_pb2 import WidgetState
 
         state = WidgetState(id=self.control)
-        state.string_array_value.data.append(self.options[(step + 1) % 2])
+        wanted = self.options[(step + 1) % 2]
+        if self.one:
+            state.string_value = wanted
+        else:
+            state.string_array_value.data.append(wanted)
         await self.run(page_script_hash=self.hash, state=state)
 
     async def run(self, *, page_name: str = "", page_script_hash: str = "", state=None) -> None:
@@ -428,6 +433,10 @@ class Session:
             kind = reply.WhichOneof("type")
             if kind == "new_session":
                 self.hash = reply.new_session.page_script_hash
+            elif kind == "delta" and reply.delta.new_element.WhichOneof("type") == "selectbox":
+                box = reply.delta.new_element.selectbox
+                if box.label == self.label:
+                    self.control, self.options, self.one = box.id, list(box.options), True
             elif kind == "delta" and reply.delta.new_element.WhichOneof("type") == "button_group":
                 group = reply.delta.new_element.button_group
                 if group.label == self.label:
