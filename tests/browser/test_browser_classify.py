@@ -201,6 +201,7 @@ def test_own_pictures_survive_samples_pages_and_other_ways_in(opened, drop_files
     drop_files(opened, [folder / "picture-06.jpg", folder / "picture-07.jpg"])
     own = opened.get_by_role("group", name="Your pictures").locator("button.tile")
     see(opened.locator("h3", has_text=heading(*answers["picture-06.jpg"])))
+    own.nth(1).wait_for()  # the strip is drawn beside the answer, not before it
     assert own.count() == 2
     opened.get_by_role("button", name="horse", exact=True).first.click()
     see(opened.locator("h3", has_text=heading(*answers["horse.webp"])))
