@@ -65,7 +65,7 @@ RECIPE_TABLE = {
             resolutions=((0.3, 16), (0.8, 24), (1.0, 32)),
         ),
         "full": Recipe(
-            30,
+            45,
             500,
             0.12,
             "muon",
@@ -75,6 +75,7 @@ RECIPE_TABLE = {
             shift=3,
             cutout=12,
             resolutions=((0.5, 24), (1.0, 32)),
+            exposure_from=0.6,
         ),
     },
 }
