@@ -14,7 +14,7 @@ resources.answering()  # starts with the first page, long before it is asked
 with guarded():
     models, reading = choose_models(header("Classify", "What does a network believe about your picture?"))
     answers: Visit = st.session_state.setdefault("answers", Visit())
-    chosen, own = choose_pictures(answers)
+    chosen, own = choose_pictures(answers, models)
     write_classify_link(chosen, models, reading)
     show_answers(chosen, own, models, answers, reading)
 resources.settle("classify")

@@ -1,14 +1,19 @@
 """Own pictures: what is taken in, in which order and by which names, and that nothing of it is lost."""
 
+import gc
 import io
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from app_fakes import FakeWorker, belief, jpeg, lab, upload, words  # noqa: F401
 from PIL import Image
+from starlette.exceptions import HTTPException
 
 from cifar_model.app.classify.own import Own, unique_names
-from cifar_model.app.shared import resources
+from cifar_model.app.shared import resources, uploads
+from cifar_model.app.shared.uploads import MOST_FILES
 from cifar_model.app.workers.prepare import prepare
 from cifar_model.models.folder import ModelInfo
 from cifar_model.pictures.folders import natural_key
@@ -45,15 +50,97 @@ def test_a_single_file_is_always_tried():
     assert own.add(files("letter.pdf")) == ["id-letter.pdf"] and not own.left_out
 
 
-def test_what_was_removed_does_not_come_back_with_the_uploaders_list():
+def test_what_was_taken_away_is_gone_from_the_disk_and_so_is_the_rest_with_the_visit():
     own = Own()
     own.add(files("a.jpg", "b.jpg"))
+    kept = {entry.name: entry.file for entry in own.entries()}
+    assert kept["b.jpg"].read_bytes() == b"b.jpg"
     own.remove("id-a.jpg")
-    assert own.add(files("a.jpg", "b.jpg", "c.jpg")) == ["id-c.jpg"]
-    assert [entry.name for entry in own.entries()] == ["b.jpg", "c.jpg"]
-    assert own.entries()[0].read() == b"b.jpg"
+    assert not kept["a.jpg"].exists() and [entry.name for entry in own.entries()] == ["b.jpg"]
+    del own
+    gc.collect()
+    assert not kept["b.jpg"].parent.exists()
+
+
+def test_a_visit_holds_so_many_pictures_and_megabytes_and_says_what_it_left_out(monkeypatch):
+    own = Own()
+    assert len(own.add(files(*(f"{n}.jpg" for n in range(MOST_FILES + 7))))) == MOST_FILES and own.beyond == 7
+    assert own.entries()[-1].name == f"{MOST_FILES - 1}.jpg"  # the first ones of the lot
+    own.remove("id-3.jpg")
+    assert own.add(files("x.jpg", "y.jpg")) == ["id-x.jpg"] and own.beyond == 1
     own.clear()
-    assert not own.entries() and not own.add(files("b.jpg"))
+    monkeypatch.setattr("cifar_model.app.classify.own.MOST_BYTES", 12)
+    assert own.add([("1", "1.jpg", b"x" * 8), ("2", "2.jpg", b"x" * 5), ("3", "3.jpg", b"x" * 4)]) == ["1", "3"]
+    assert own.beyond == 1
+
+
+def test_what_is_left_out_is_told_on_the_page(lab, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("cifar_model.app.classify.own.MOST_FILES", 2)
+    at = upload(lab.open(), *((f"{n}.jpg", jpeg("red")) for n in range(5)))
+    assert not at.exception and strip(at) == ["0.jpg", "1.jpg"] and "Left out: 3 files beyond" in at.warning[0].value
+
+
+def test_a_disk_that_is_full_is_told(monkeypatch):
+    def full(path, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    own = Own()
+    assert own.add(files("a.jpg")) == [] and own.unwritten == "No space left on device" and not own.files
+
+
+def test_large_previews_and_answers_of_what_is_not_shown_are_not_kept(lab):  # noqa: F811
+    lab.models("lab-net", "seed-cnn")
+    at = upload(lab.open(), *((f"{n}.jpg", jpeg((n, 0, 0), (800, 600))) for n in range(5)))
+    at.run()
+    visit, chosen = at.session_state["answers"], at.session_state["chosen"]
+    own = [(key, picture) for key, picture in visit.pictures.items() if not key[0].startswith("sample-")]
+    assert len(own) == 5 and [key[0] for key, picture in own if picture.preview] == [chosen]
+    other = next(key[0] for key, picture in own if not picture.preview)
+    at.session_state["chosen"] = other
+    at.run()
+    visit = at.session_state["answers"]
+    assert not at.exception and [key[0] for key, picture in visit.pictures.items() if picture.preview][-1] == other
+    visit.positions[other] = 0.25
+    at.run()
+    assert len([key for key in at.session_state["answers"].pictures if key[0] == other]) == 1
+    assert {key[2].name for key in at.session_state["answers"].beliefs} == {"lab-net"}
+
+
+def test_the_server_refuses_more_than_a_visit_or_all_may_send(monkeypatch):
+    from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+    from streamlit.runtime.uploaded_file_manager import UploadedFileRec
+
+    manager = MemoryUploadedFileManager("/upload")
+    monkeypatch.setattr(uploads, "get_script_run_ctx", lambda: SimpleNamespace(uploaded_file_mgr=manager))
+    monkeypatch.setattr(uploads, "MOST_FILES", 3)
+    monkeypatch.setattr(uploads, "MOST_BYTES", 100)
+    monkeypatch.setattr(uploads, "MOST_WAITING", 250)
+    for _ in range(2):
+        uploads.limit_uploads()
+
+    def send(visit, number, size):  # as the server's route calls it
+        manager.add_file(session_id=visit, file=UploadedFileRec(number, "a.jpg", "image/jpeg", b"x" * size))
+
+    for number in "123":
+        send("a", number, 30)
+    send("a", "3", 10)  # the same once more
+    with pytest.raises(HTTPException, match="At most 3 files"):
+        send("a", "4", 1)
+    with pytest.raises(HTTPException, match="At most"):
+        send("b", "1", 101)
+    send("b", "1", 100)
+    with pytest.raises(HTTPException, match="busy"):
+        send("c", "1", 90)
+    manager.remove_session_files("b")
+    send("c", "1", 90)
+
+
+def test_the_server_keeps_no_copy_of_what_was_taken_in(lab):  # noqa: F811
+    at = upload(lab.open(), ("a.jpg", jpeg("red")), ("b.jpg", jpeg("blue")))
+    assert strip(at) == ["a.jpg", "b.jpg"] and at.file_uploader[0].value in (None, [])
+    at.run()
+    assert strip(at) == ["a.jpg", "b.jpg"]
 
 
 def test_own_pictures_survive_a_sample_another_page_and_another_way_in(lab):  # noqa: F811

@@ -8,6 +8,7 @@ import re
 import numpy as np
 import psutil
 import pytest
+from PIL import Image
 
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.pictures.decode import decode_image
@@ -225,3 +226,14 @@ def test_what_a_browser_would_refuse_by_its_name_gets_a_message(opened, drop_fil
     file.write_bytes(b"%PDF-1.7")
     drop_files(opened, [file])
     see(opened.get_by_role("alert").filter(has_text="letter: this is a PDF document"))
+
+
+def test_a_lot_beyond_the_limit_is_cut_and_told(opened, drop_files, tmp_path):
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(203):
+        Image.new("RGB", (40, 40), (number, 90, 60)).save(many / f"{number:03}.png")
+    drop_files(opened, [many])
+    opened.get_by_text("Left out: 3 files beyond").wait_for(timeout=90_000)
+    opened.get_by_text("200 pictures", exact=True).wait_for()
+    assert opened.locator("[data-testid=stFileUploaderFile]").count() == 0  # the strip shows them

@@ -9,6 +9,7 @@ from cifar_model.app.shared.blend_state import MODE_NAMES, Blend
 from cifar_model.app.shared.gallery import sample_gallery
 from cifar_model.app.shared.names import plain_name, short_name
 from cifar_model.app.shared.remembered import kept_widget
+from cifar_model.app.shared.uploads import take
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.errors import LabError
 from cifar_model.pictures.encode import encode_png
@@ -55,7 +56,7 @@ def _slot(slot: str, blend: Blend) -> None:
         if file is None:
             return
         try:
-            blend.set(**{slot: resources.drawing().call("prepare", file.getvalue(), file.name)})
+            blend.set(**{slot: resources.drawing().call("prepare", take(file), file.name)})
             st.session_state.pop(f"refused_{slot}", None)
         except LabError as error:
             st.session_state[f"refused_{slot}"] = str(error)

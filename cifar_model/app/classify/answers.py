@@ -1,8 +1,8 @@
 """What a visit knows about its pictures on Classify: read, answered, put into a table."""
 
-from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -21,7 +21,7 @@ class Entry:
 
     id: str
     name: str
-    read: Callable[[], bytes | None]  # None for a sample, which is at hand already
+    file: Path | None  # None for a sample, which is at hand already
 
     @property
     def truth(self) -> str | None:
@@ -48,12 +48,24 @@ class Visit:
         """What a model makes of one picture: arrays without their first axis."""
         return self.beliefs.get((*self.key(entry), model.path, resources.version(model.path)))
 
-    def forget_all_but(self, entries: list[Entry]) -> None:
-        """Drop what belongs to pictures that the visitor has taken away."""
-        here = {entry.id for entry in entries}
-        for kept in (self.pictures, self.beliefs):
-            for key in [key for key in kept if key[0] not in here and not key[0].startswith("sample-")]:
-                del kept[key]
+    def forget_all_but(self, entries: list[Entry], chosen: Entry, models: list[ModelInfo]) -> None:
+        """Drop what isn't shown any more: pictures taken away, squares moved from, models not asked any more.
+
+        The large preview of a picture stays for the one that is looked at alone: hundreds of them are too much.
+        """
+        own = {entry.id for entry in entries}
+
+        def is_here(key: tuple) -> bool:
+            known = key[0] in own or key[0].startswith("sample-")
+            return known and key[1] == self.positions.get(key[0], CENTRE)
+
+        paths = {model.path for model in models}
+        self.beliefs = {key: kept for key, kept in self.beliefs.items() if is_here(key) and key[2] in paths}
+        self.pictures = {
+            key: replace(kept, preview="") if key[0] in own - {chosen.id} and isinstance(kept, Picture) else kept
+            for key, kept in self.pictures.items()
+            if is_here(key)
+        }
 
     def missing(self, entries: list[Entry], models: list[ModelInfo]) -> list[Entry]:
         def incomplete(entry: Entry) -> bool:
@@ -64,9 +76,11 @@ class Visit:
 
         return [entry for entry in entries if incomplete(entry)]
 
-    def decode(self, entries: list[Entry]) -> None:
-        """Read pictures that nobody has looked at yet."""
-        self.collect(self.start(entries))
+    def look_at(self, entry: Entry) -> None:
+        """Read a picture that is looked at alone, unless its large preview is at hand."""
+        if isinstance(picture := self.picture(entry), Picture) and not picture.preview:
+            del self.pictures[self.key(entry)]
+        self.collect(self.start([entry]))
 
     def start(self, entries: list[Entry]) -> dict[tuple, Future]:
         """Have pictures read that nobody has looked at yet; `collect` takes the results."""
@@ -77,9 +91,7 @@ class Visit:
             if entry.id.startswith("sample-") and entry.id not in self.positions:
                 self.pictures[self.key(entry)] = resources.samples()[entry.name]
                 continue
-            source = entry.read()
-            if source is None:  # not b"": that is an empty file, and told as one
-                source = resources.sample_path(entry.name)
+            source = entry.file or resources.sample_path(entry.name)
             position = self.positions.get(entry.id, CENTRE)
             job = resources.drawing().submit("prepare", source, entry.name, (position, position))
             jobs[self.key(entry)] = job

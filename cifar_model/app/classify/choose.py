@@ -8,7 +8,9 @@ from cifar_model.app.shared.gallery import gallery, sample_gallery, tile
 from cifar_model.app.shared.names import plain_name
 from cifar_model.app.shared.remembered import kept_widget
 from cifar_model.app.shared.taken import take_in
+from cifar_model.app.shared.uploads import MOST_BYTES, MOST_FILES, refused_uploads, take
 from cifar_model.classes import CLASS_NAMES
+from cifar_model.models.folder import ModelInfo
 
 WAYS = {"files": "Files", "folder": "Folder", "camera": "Camera"}
 TILE = "5.3rem"
@@ -16,7 +18,7 @@ STRIP = 30  # own pictures in the strip; all of them are in the gallery below
 SAMPLE = "sample-"  # begins the id of a sample photograph
 
 
-def choose_pictures(answers: Visit) -> tuple[Entry, list[Entry]]:
+def choose_pictures(answers: Visit, models: list[ModelInfo]) -> tuple[Entry, list[Entry]]:
     """The picture that is looked at, and all of the visitor's own."""
     state, own = st.session_state, own_pictures()
     if CHOSEN not in state:
@@ -27,13 +29,13 @@ def choose_pictures(answers: Visit) -> tuple[Entry, list[Entry]]:
         _choose(taken.id)
     _add(own)
     mine = own.entries()
-    answers.forget_all_but(mine)
     if state[CHOSEN] not in own.files and not state[CHOSEN].startswith(SAMPLE):  # taken away
         state[CHOSEN] = mine[0].id if mine else SAMPLE + "dog"
     picked = state[CHOSEN].removeprefix(SAMPLE)
     chosen = next((entry for entry in mine if entry.id == state[CHOSEN]), None)
-    chosen = chosen or Entry(state[CHOSEN], picked, lambda: None)
-    answers.decode([chosen])
+    chosen = chosen or Entry(state[CHOSEN], picked, None)
+    answers.forget_all_but(mine, chosen, models)
+    answers.look_at(chosen)
     left, right = st.columns([1.25, 1], gap="small") if mine else (st.container(), None)
     with left:
         # Whoever is to guess first isn't told by a name.
@@ -44,6 +46,12 @@ def choose_pictures(answers: Visit) -> tuple[Entry, list[Entry]]:
     if right:
         with right:
             _strip(mine, own, answers)
+    _tell_left_out(own)
+    return chosen, mine
+
+
+def _tell_left_out(own: Own) -> None:
+    """What of the last lot was not taken in, and why."""
     if own.left_out:
         count = len(own.left_out)
         names = ", ".join(own.left_out[:3]) + (", …" if count > 3 else "")
@@ -51,7 +59,15 @@ def choose_pictures(answers: Visit) -> tuple[Entry, list[Entry]]:
             f"Left out: {count:,} file{'' if count == 1 else 's'}, no picture{'' if count == 1 else 's'} "
             f"({plain_name(names)})."
         )
-    return chosen, mine
+    if beyond := own.beyond:
+        st.warning(
+            f"Left out: {beyond:,} file{'' if beyond == 1 else 's'} beyond the {MOST_FILES} pictures and "
+            f"{MOST_BYTES // 10**6} MB of one visit. Remove some to make room; the command line takes any number: "
+            "`python -m cifar_model classify FOLDER`.",
+            icon=":material/photo_library:",
+        )
+    if own.unwritten:
+        st.error(f"Not all pictures could be kept: {own.unwritten}.", icon=":material/disc_full:")
 
 
 def _choose(identity: str) -> None:
@@ -61,16 +77,20 @@ def _choose(identity: str) -> None:
 def _add(own: Own) -> None:
     """The row that takes pictures in."""
 
+    rounds = st.session_state.get("upload_rounds", 0)
+
     def arrived(key: str) -> None:
         value = st.session_state[key]
         files = value if isinstance(value, list) else [value] if value else []
         if key == "photo":
-            number = 1 + sum(name.startswith("photo-") for name, _ in own.files.values())
-            files = [(file.file_id, f"photo-{number}.jpg", file.getvalue()) for file in files]
+            number = 1 + sum(file.name.startswith("photo-") for file in own.files.values())
+            files = [(file.file_id, f"photo-{number}.jpg", take(file)) for file in files]
         else:
-            files = [(file.file_id, file.name, file.getvalue()) for file in files]
+            files = [(file.file_id, file.name, take(file)) for file in files]
+            st.session_state["upload_rounds"] = rounds + 1  # an empty uploader: the strip shows what came
         if added := own.add(files):
             _choose(added[0])
+        own.beyond += refused_uploads()
 
     with st.container(horizontal=True, vertical_alignment="center", key="adding_pictures"):
         way = kept_widget(
@@ -87,7 +107,8 @@ def _add(own: Own) -> None:
             st.file_uploader(
                 "Drop pictures here: one, many or a whole folder" if way == "files" else "Choose a folder",
                 accept_multiple_files=True if way == "files" else "directory",
-                key=f"uploads_{way}", on_change=arrived, args=(f"uploads_{way}",), label_visibility="collapsed",
+                key=f"uploads_{way}_{rounds}", on_change=arrived, args=(f"uploads_{way}_{rounds}",),
+                label_visibility="collapsed",
             )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from cifar_model.app.browser.files import FOLDER
 from cifar_model.app.shared.remembered import enter
+from cifar_model.app.shared.uploads import limit_uploads
 from cifar_model.app.workers.process import Worker
 from cifar_model.errors import LabError
 
@@ -48,6 +49,7 @@ def wait_for(worker: Worker, place) -> None:
 def header(title: str, question: str = "") -> DeltaGenerator:
     """A page's title with its question, in one line; returns the place beside it, for the choice of models."""
     enter(title)
+    limit_uploads()
     st.html(f"<style>{PAGE_CSS.read_text(encoding='utf-8')}</style>")
     with st.container(
         horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="lab_header"
