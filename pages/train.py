@@ -3,6 +3,7 @@
 import streamlit as st
 
 from cifar_model.app.shared import resources
+from cifar_model.app.shared.owner import remember_visitor
 from cifar_model.app.shared.page import guarded, header
 from cifar_model.app.train.data import data_section, find_choices
 from cifar_model.app.train.dialogs import open_dialog
@@ -11,10 +12,13 @@ from cifar_model.app.train.form import run_form
 from cifar_model.app.train.panel import run_panel
 from cifar_model.app.train.past import past_runs
 from cifar_model.app.train.shown import shown_run, watch
+from cifar_model.app.train.teacher import teacher_box
 from cifar_model.data.sources import MINI
 
-header("Train", "Watch a network learn. Training continues when you close the browser.")
+place = header("Train", "Watch a network learn. Training continues when you close the browser.")
 with guarded():
+    with place:
+        teacher_box()
     choices = find_choices()
     run = shown_run()
     if run:
@@ -35,4 +39,5 @@ with guarded():
     past_runs()
     watch()
     open_dialog()
+    remember_visitor()
 resources.settle("train")

@@ -14,6 +14,7 @@ import psutil
 
 from cifar_model.errors import RunError, SettingsError
 from cifar_model.runs.names import check_name, new_name
+from cifar_model.runs.owners import write_owner
 from cifar_model.runs.read import RunInfo, live_runs, max_runs, read_run, runs_lock
 from cifar_model.storage import assets_dir, runs_dir, write_json
 
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
     from cifar_model.training.settings import Settings
 
 
-def start_run(settings: Settings, name: str | None = None, *, queue: bool = False) -> str:
+def start_run(settings: Settings, name: str | None = None, *, queue: bool = False, owner: str | None = None) -> str:
     """Start `cifar_model train` in a process of its own and return the run's name at once.
 
     Raises RunError when the name is taken, or when as many runs train as are allowed and `queue` is false;
-    two calls at the same moment can't both win. With `queue` the new run waits for its turn.
+    two calls at the same moment can't both win. With `queue` the new run waits for its turn. `owner` is the
+    fingerprint of the visitor whose it is (`owners.fingerprint`).
     """
     with runs_lock():
         name = check_name(name) if name else new_name(settings)
@@ -35,6 +37,8 @@ def start_run(settings: Settings, name: str | None = None, *, queue: bool = Fals
             path.mkdir()
         except FileExistsError:
             raise RunError(f"A run named {name!r} exists already: choose another name.") from None
+        if owner:
+            write_owner(path, owner)
         arguments = [*settings.to_argv(), "--run", name]
         _launch(path, [*arguments, "--queue"] if queue else arguments)
     return name

@@ -10,6 +10,9 @@ import pytest
 from app_fakes import FakeWorker, belief, jpeg, lab, upload, words  # noqa: F401
 from PIL import Image
 from starlette.exceptions import HTTPException
+from streamlit.proto.Common_pb2 import FileURLs
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.uploaded_file_manager import DeletedFile, UploadedFile, UploadedFileRec
 
 from cifar_model.app.classify.own import Own, unique_names
 from cifar_model.app.shared import resources, uploads
@@ -108,9 +111,6 @@ def test_large_previews_and_answers_of_what_is_not_shown_are_not_kept(lab):  # n
 
 
 def test_the_server_refuses_more_than_a_visit_or_all_may_send(monkeypatch):
-    from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
-    from streamlit.runtime.uploaded_file_manager import UploadedFileRec
-
     manager = MemoryUploadedFileManager("/upload")
     monkeypatch.setattr(uploads, "get_script_run_ctx", lambda: SimpleNamespace(uploaded_file_mgr=manager))
     monkeypatch.setattr(uploads, "MOST_FILES", 3)
@@ -136,11 +136,17 @@ def test_the_server_refuses_more_than_a_visit_or_all_may_send(monkeypatch):
     send("c", "1", 90)
 
 
-def test_the_server_keeps_no_copy_of_what_was_taken_in(lab):  # noqa: F811
-    at = upload(lab.open(), ("a.jpg", jpeg("red")), ("b.jpg", jpeg("blue")))
-    assert strip(at) == ["a.jpg", "b.jpg"] and at.file_uploader[0].value in (None, [])
-    at.run()
-    assert strip(at) == ["a.jpg", "b.jpg"]
+def test_the_server_keeps_no_copy_of_what_was_taken_in(monkeypatch):
+    manager = MemoryUploadedFileManager("/upload")
+    context = SimpleNamespace(uploaded_file_mgr=manager, session_id="me")
+    monkeypatch.setattr(uploads, "get_script_run_ctx", lambda: context)
+    for number in "12":
+        manager.add_file("me", UploadedFileRec(number, f"{number}.jpg", "image/jpeg", b"abc"))
+    value = [UploadedFile(record, FileURLs()) for record in manager.get_files("me", ["1", "2"])]
+    value += [DeletedFile("0")]
+    assert uploads.arrivals(value) == [("1", "1.jpg", b"abc"), ("2", "2.jpg", b"abc")]
+    assert not manager.get_files("me", ["1", "2"])
+    assert uploads.arrivals(None) == uploads.arrivals(DeletedFile("1")) == []
 
 
 def test_own_pictures_survive_a_sample_another_page_and_another_way_in(lab):  # noqa: F811

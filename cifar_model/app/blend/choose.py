@@ -9,7 +9,7 @@ from cifar_model.app.shared.blend_state import MODE_NAMES, Blend
 from cifar_model.app.shared.gallery import sample_gallery
 from cifar_model.app.shared.names import plain_name, short_name
 from cifar_model.app.shared.remembered import kept_widget
-from cifar_model.app.shared.uploads import take
+from cifar_model.app.shared.uploads import arrivals
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.errors import LabError
 from cifar_model.pictures.encode import encode_png
@@ -52,11 +52,12 @@ def _slot(slot: str, blend: Blend) -> None:
         blend.set(**{slot: resources.samples()[name]})
 
     def arrived(key: str) -> None:
-        file = st.session_state[key]
-        if file is None:
+        files = arrivals(st.session_state[key])
+        if not files:
             return
+        _, name, data = files[0]
         try:
-            blend.set(**{slot: resources.drawing().call("prepare", take(file), file.name)})
+            blend.set(**{slot: resources.drawing().call("prepare", data, name)})
             st.session_state.pop(f"refused_{slot}", None)
         except LabError as error:
             st.session_state[f"refused_{slot}"] = str(error)

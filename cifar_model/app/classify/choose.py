@@ -8,7 +8,7 @@ from cifar_model.app.shared.gallery import gallery, sample_gallery, tile
 from cifar_model.app.shared.names import plain_name
 from cifar_model.app.shared.remembered import kept_widget
 from cifar_model.app.shared.taken import take_in
-from cifar_model.app.shared.uploads import MOST_BYTES, MOST_FILES, refused_uploads, take
+from cifar_model.app.shared.uploads import MOST_BYTES, MOST_FILES, arrivals, refused_uploads
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.models.folder import ModelInfo
 
@@ -77,17 +77,13 @@ def _choose(identity: str) -> None:
 def _add(own: Own) -> None:
     """The row that takes pictures in."""
 
-    rounds = st.session_state.get("upload_rounds", 0)
-
     def arrived(key: str) -> None:
-        value = st.session_state[key]
-        files = value if isinstance(value, list) else [value] if value else []
+        files = arrivals(st.session_state[key])
+        if not files:
+            return
         if key == "photo":
             number = 1 + sum(file.name.startswith("photo-") for file in own.files.values())
-            files = [(file.file_id, f"photo-{number}.jpg", take(file)) for file in files]
-        else:
-            files = [(file.file_id, file.name, take(file)) for file in files]
-            st.session_state["upload_rounds"] = rounds + 1  # an empty uploader: the strip shows what came
+            files = [(identity, f"photo-{number}.jpg", data) for identity, _, data in files]
         if added := own.add(files):
             _choose(added[0])
         own.beyond += refused_uploads()
@@ -107,8 +103,7 @@ def _add(own: Own) -> None:
             st.file_uploader(
                 "Drop pictures here: one, many or a whole folder" if way == "files" else "Choose a folder",
                 accept_multiple_files=True if way == "files" else "directory",
-                key=f"uploads_{way}_{rounds}", on_change=arrived, args=(f"uploads_{way}_{rounds}",),
-                label_visibility="collapsed",
+                key=f"uploads_{way}", on_change=arrived, args=(f"uploads_{way}",), label_visibility="collapsed",
             )  # fmt: skip
 
 

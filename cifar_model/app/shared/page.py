@@ -8,6 +8,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from cifar_model.app.browser.files import FOLDER
+from cifar_model.app.shared.owner import warn_of_strangers
 from cifar_model.app.shared.remembered import enter
 from cifar_model.app.shared.uploads import limit_uploads
 from cifar_model.app.workers.process import Worker
@@ -50,6 +51,7 @@ def header(title: str, question: str = "") -> DeltaGenerator:
     """A page's title with its question, in one line; returns the place beside it, for the choice of models."""
     enter(title)
     limit_uploads()
+    warn_of_strangers()
     st.html(f"<style>{PAGE_CSS.read_text(encoding='utf-8')}</style>")
     with st.container(
         horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="lab_header"

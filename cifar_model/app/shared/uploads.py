@@ -46,9 +46,15 @@ def _limited(manager, add: Callable) -> Callable:
     return add_file
 
 
-def take(file: UploadedFile) -> bytes:
-    """The content of a file that was sent; the server's own copy is freed."""
-    data = file.getvalue()
-    if context := get_script_run_ctx():
-        context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
-    return data
+def arrivals(value) -> list[tuple[str, str, bytes]]:
+    """What an uploader's value holds that is new: (id, name, bytes) of each file. The server's own copies are freed.
+
+    The browser goes on naming files that were taken in before; of these nothing is left here.
+    """
+    found, context = [], get_script_run_ctx()
+    for file in value if isinstance(value, list) else [value]:
+        if isinstance(file, UploadedFile):
+            found.append((file.file_id, file.name, file.getvalue()))
+            if context:
+                context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
+    return found

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import streamlit as st
 
+from cifar_model.app.shared.owner import SOMEBODY_ELSES, check_mine, is_mine, why_not_resume
 from cifar_model.app.train.shown import show
 from cifar_model.app.train.words import EXPLAIN
-from cifar_model.errors import LabError
+from cifar_model.errors import LabError, RunError
 from cifar_model.runs import start
 from cifar_model.runs.change import request
-from cifar_model.runs.read import RunInfo, live_runs, max_runs
+from cifar_model.runs.read import RunInfo, live_runs, max_runs, read_run
 from cifar_model.training.settings import LIMITS
 
 
 def show_controls(run: RunInfo) -> None:
+    if not is_mine(run):
+        st.badge("somebody else's", icon=":material/lock:", color="gray", help=SOMEBODY_ELSES)
+        if not run.is_live:
+            st.button("Close", icon=":material/close:", on_click=show, args=(None,), key="train_close")
+        return
+    refused = why_not_resume()
     if run.state in ("running", "starting"):
         early = run.state == "starting"
         st.button("Pause", icon=":material/pause:", on_click=_request, args=(run.name, "pause"), disabled=early)
     if run.state == "paused":
         st.button(
-            "Resume", icon=":material/play_arrow:", on_click=_request, args=(run.name, "resume"), key="train_go_on"
-        )
+            "Resume", icon=":material/play_arrow:", on_click=_request, args=(run.name, "resume"), key="train_go_on",
+            disabled=bool(refused), help=refused or None,
+        )  # fmt: skip
     if run.state in ("running", "paused"):
         with st.popover("Learning rate", icon=":material/tune:"):
             _rate_form(run)
@@ -28,8 +36,11 @@ def show_controls(run: RunInfo) -> None:
         st.button("Stop", icon=":material/stop:", on_click=ask, args=("stop", run.name), key="train_stop")
         return
     if run.can_resume:
-        st.button("Continue", icon=":material/play_arrow:", on_click=_resume, args=(run.name,), key="train_resume")
-    if run.state == "finished":
+        st.button(
+            "Continue", icon=":material/play_arrow:", on_click=_resume, args=(run.name,), key="train_resume",
+            disabled=bool(refused), help=refused or None,
+        )  # fmt: skip
+    if run.state == "finished" and not refused:
         with st.popover("More epochs", icon=":material/add:"):
             _epochs_form(run)
     st.button("Close", icon=":material/close:", on_click=show, args=(None,), key="train_close")
@@ -38,6 +49,7 @@ def show_controls(run: RunInfo) -> None:
 def _request(name: str, action: str, value: float | None = None) -> None:
     """Leave a request, and wait a moment so that the page's next look shows its effect."""
     try:
+        _check(name, goes_on=action == "resume")
         if not request(name, action, value, wait=0.8):
             st.toast("Takes effect after the current step.", icon=":material/hourglass_empty:")
     except LabError as error:
@@ -46,9 +58,17 @@ def _request(name: str, action: str, value: float | None = None) -> None:
 
 def _resume(name: str, epochs: int | None = None) -> None:
     try:
+        _check(name, goes_on=True)
         start.resume_run(name, epochs=epochs, queue=len(live_runs()) >= max_runs())
     except LabError as error:
         st.toast(str(error), icon=":material/error:")
+
+
+def _check(name: str, *, goes_on: bool) -> None:
+    """RunError where this visitor may not do that: a browser can send what no button offers."""
+    check_mine(read_run(name))
+    if goes_on and (refused := why_not_resume()):
+        raise RunError(refused)
 
 
 def _rate_form(run: RunInfo) -> None:

@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from cifar_model.app.shared.owner import check_mine
 from cifar_model.app.train.controls import ask, stop_dialog
 from cifar_model.app.train.shown import show
 from cifar_model.errors import LabError
 from cifar_model.runs.change import delete, rename
 from cifar_model.runs.names import MAX_NAME_LENGTH
+from cifar_model.runs.read import read_run
 
 
 def open_dialog() -> None:
@@ -41,6 +43,7 @@ def _delete_dialog(name: str) -> None:
 def _finish(name: str, becomes: str | None, action: Callable[..., None], *arguments: str) -> None:
     """Do it and close the dialog, or say in the dialog why it can't be done."""
     try:
+        check_mine(read_run(name))
         action(*arguments)
     except LabError as error:
         st.error(str(error))

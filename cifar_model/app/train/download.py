@@ -6,6 +6,7 @@ import threading
 
 import streamlit as st
 
+from cifar_model.app.shared.owner import is_owner
 from cifar_model.app.shared.page import guarded
 from cifar_model.app.train.words import fenced
 from cifar_model.data import download
@@ -67,6 +68,9 @@ def show_progress(was_running: bool, kind: str) -> None:
             "Without network: copy `cifar-10-python.tar.gz`, or a folder with CIFAR-10, from another "
             "machine, and set `CIFAR10_DIR` to it."
         )
+    if not is_owner():
+        st.caption("Whoever runs this app can get it, on this page or with `python -m cifar_model data --download`.")
+        return
     part = partial_download()
     label = f"Continue the download after {part.stat().st_size / 1e6:,.0f} MB" if part else "Download CIFAR-10"
     if job.error and not part:

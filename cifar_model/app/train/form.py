@@ -8,6 +8,7 @@ from typing import Any
 
 import streamlit as st
 
+from cifar_model.app.shared.owner import visitor, why_not_train
 from cifar_model.app.shared.page import guarded
 from cifar_model.app.train.data import TITLES, Choices
 from cifar_model.app.train.shown import show
@@ -16,11 +17,12 @@ from cifar_model.data.distilled import describe_mini
 from cifar_model.data.outliers import CIFAR100, NONE
 from cifar_model.data.outliers import is_available as outliers_available
 from cifar_model.data.sources import MINI
-from cifar_model.errors import LabError
+from cifar_model.errors import LabError, RunError
 from cifar_model.networks.choices import NETWORKS, OPTIMIZERS, RECIPES
 from cifar_model.networks.size import count_parameters
 from cifar_model.runs import start as runs_start
 from cifar_model.runs.estimate import estimate_time
+from cifar_model.runs.hold import is_held
 from cifar_model.runs.names import MAX_NAME_LENGTH, check_name, new_name
 from cifar_model.runs.read import live_runs, max_runs
 from cifar_model.text import duration
@@ -31,6 +33,9 @@ DOUBLE_CLICK_SECONDS = 2.0  # a second click within this time is the same wish
 
 def run_form(choices: Choices) -> None:
     """The settings of a new run, how long it may take, and the button that starts it."""
+    if refused := why_not_train():
+        st.info(refused, icon=":material/lock:")
+        return
     st.fragment(_run_form)(choices)
 
 
@@ -163,8 +168,11 @@ def _editor(start: Settings) -> dict[str, Any]:
 
 def _start_button(settings: Settings, name: str | None, ready: bool) -> None:
     ahead = live_runs()
-    busy = len(ahead) >= max_runs()
-    if busy:
+    held = is_held()
+    busy = held or len(ahead) >= max_runs()
+    if held:
+        st.info("All training is paused here. A new run waits until that is over.", icon=":material/pause:")
+    elif busy:
         names = ", ".join(f"**{run.name}** ({STATES[run.state][0]})" for run in ahead)
         st.info(
             f"{names} {'is' if len(ahead) == 1 else 'are'} ahead. A new run waits in the queue and starts on its own.",
@@ -176,7 +184,9 @@ def _start_button(settings: Settings, name: str | None, ready: bool) -> None:
     if time.monotonic() - st.session_state.get("train_started", -math.inf) < DOUBLE_CLICK_SECONDS:
         return
     try:
-        started = runs_start.start_run(settings, name, queue=busy)
+        if refused := why_not_train():
+            raise RunError(refused)
+        started = runs_start.start_run(settings, name, queue=busy, owner=visitor())
     except LabError as error:
         st.error(str(error))
         return

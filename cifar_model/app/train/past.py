@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from cifar_model.app.shared.owner import SOMEBODY_ELSES, is_mine, is_owner
 from cifar_model.app.shared.page import guarded
 from cifar_model.app.train.compare import compare_runs
 from cifar_model.app.train.controls import ask
@@ -25,7 +26,7 @@ def past_runs() -> None:
     """All runs in a table; two or more compared; one opened, renamed or deleted."""
     found = list_runs()
     st.header("Runs", anchor=False)
-    if runs_dir().is_relative_to(temporary_folder()):
+    if is_owner() and runs_dir().is_relative_to(temporary_folder()):
         st.warning(
             f"Your home folder can't be written to: runs are kept in `{runs_dir()}`, where a restart of the "
             "machine may delete them. Set `CIFAR_LAB_RUNS` to a folder that stays.",
@@ -41,13 +42,13 @@ def past_runs() -> None:
         name = st.selectbox("Run", names, width=260, key="train_chosen")
         run = found[names.index(name)]
         st.button("Open", icon=":material/open_in_full:", on_click=show, args=(name,), key="train_open")
-        hint = "Stop it first." if run.is_live else None
+        hint = SOMEBODY_ELSES if not is_mine(run) else "Stop it first." if run.is_live else None
         for question, label, icon in (
             ("rename", "Rename", ":material/edit:"),
             ("delete", "Delete", ":material/delete:"),
         ):
             st.button(
-                label, icon=icon, disabled=run.is_live, help=hint, on_click=ask, args=(question, name),
+                label, icon=icon, disabled=hint is not None, help=hint, on_click=ask, args=(question, name),
                 key=f"train_{question}",
             )  # fmt: skip
     compare_runs(found)
