@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 import click
 
-from cifar_model.errors import RunError
+from cifar_model.errors import LabError, RunError
 from cifar_model.runs import change, start
 from cifar_model.runs import follow as runs_follow
 from cifar_model.runs.change import request
+from cifar_model.runs.hold import hold_all, release_all
 from cifar_model.runs.read import RunInfo, ahead_of, list_runs, read_run
 from cifar_model.storage import runs_dir
 from cifar_model.text import share
@@ -26,6 +28,8 @@ _name = click.argument("name")
 @click.pass_context
 def runs(context: click.Context, as_json: bool) -> None:
     """List training runs; show, follow and control one."""
+    with suppress(LabError):
+        start.start_waiting()
     if context.invoked_subcommand:
         return
     found = list_runs()
@@ -145,6 +149,26 @@ def delete(name: str, yes: bool, as_json: bool) -> None:
         click.confirm(f"Delete {run.path} for good?", abort=True)
     change.delete(name)
     _said(name, "delete", True, f"{name} is deleted.", as_json)
+
+
+@runs.command()
+@_as_json
+def hold(as_json: bool) -> None:
+    """Pause all training on this machine, and start none until `runs release`."""
+    _for_all("hold", hold_all(), "paused", as_json)
+
+
+@runs.command()
+@_as_json
+def release(as_json: bool) -> None:
+    """End a pause for all: the runs that it paused go on."""
+    _for_all("release", release_all(), "going on", as_json)
+    start.start_waiting()
+
+
+def _for_all(action: str, names: list[str], what: str, as_json: bool) -> None:
+    sentence = f"{what}: {', '.join(names) or 'no run'}."
+    click.echo(json.dumps({"action": action, "runs": names}) if as_json else sentence)
 
 
 def _ask(name: str, action: str, as_json: bool, value: float | None = None) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import shlex
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -11,11 +12,12 @@ import click
 from cifar_model.data.distilled import describe_mini
 from cifar_model.data.find import find_source
 from cifar_model.data.sources import MINI
-from cifar_model.errors import DatasetError, RunError, SettingsError
+from cifar_model.errors import DatasetError, LabError, RunError, SettingsError
 from cifar_model.networks.choices import NETWORKS, OPTIMIZERS, RECIPES
+from cifar_model.runs.hold import is_held
 from cifar_model.runs.names import check_name, new_name
 from cifar_model.runs.read import ahead_of, max_runs, read_run
-from cifar_model.runs.start import check_capacity, check_resumable
+from cifar_model.runs.start import check_capacity, check_resumable, start_waiting
 from cifar_model.storage import read_json, runs_dir
 from cifar_model.text import share
 from cifar_model.training.finish import learned_nothing
@@ -128,21 +130,28 @@ def train(name, resume, queue, **options):
     check_capacity(queue, apart_from=name)
 
     def ahead() -> list[str]:
+        start_waiting()  # those before it, if nobody else does
         names = [run.name for run in ahead_of(name)]
+        if is_held():
+            return names or ["the end of the pause for all"]
         return names if len(names) >= max_runs() else []
 
     if settings.data == MINI:
         click.echo(describe_mini(settings.network))
     with _Display() as display:
         display("note", {"message": f"Run {name}, in {path}"})
-        card = train_run(
-            settings,
-            path,
-            resume=bool(resume),
-            command=command,
-            report=display,
-            ahead=ahead if queue else list,
-        )
+        try:
+            card = train_run(
+                settings,
+                path,
+                resume=bool(resume),
+                command=command,
+                report=display,
+                ahead=ahead if queue else list,
+            )
+        finally:
+            with suppress(LabError):
+                start_waiting()
     if card:
         click.echo(_outcome(card))
         if problem := learned_nothing(card):

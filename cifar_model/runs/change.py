@@ -10,6 +10,7 @@ from typing import Any
 
 from cifar_model.errors import RunError, SettingsError
 from cifar_model.runs.names import check_name
+from cifar_model.runs.queue import is_waiting, withdraw
 from cifar_model.runs.read import RunInfo, read_run, runs_lock
 from cifar_model.runs.records import patiently, read_object
 from cifar_model.storage import runs_dir, write_json
@@ -30,6 +31,8 @@ def request(name: str, action: str, value: float | None = None, *, wait: float =
     if action == "set-lr":
         message["value"] = _check_rate(value)
     run = read_run(name)
+    if is_waiting(run):
+        return _ask_waiting(name, action)
     if not run.is_live:
         hint = " It can be resumed." if run.can_resume else ""
         raise RunError(f"The run {name!r} is {run.state}: only a live run can be asked to {action}.{hint}")
@@ -43,6 +46,18 @@ def request(name: str, action: str, value: float | None = None, *, wait: float =
             return not letter.exists()
         time.sleep(0.05)
     return True
+
+
+def _ask_waiting(name: str, action: str) -> bool:
+    """A run without a process can be taken out of the queue, and nothing else."""
+    with runs_lock():
+        run = read_run(name)
+        if is_waiting(run):
+            if action != "stop":
+                raise RunError(f"The run {name!r} waits for its turn: it can be stopped, and nothing else yet.")
+            withdraw(run)
+            return True
+    raise RunError(f"The run {name!r} has just been started: try again in a moment.")
 
 
 def _check_rate(value: float | None) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 from cifar_model.models.history import read_history
 from cifar_model.runs.read import read_progress, read_run
+from cifar_model.runs.start import start_waiting
 
 
 def follow(name: str, *, poll: float = 0.2) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -22,6 +23,8 @@ def follow(name: str, *, poll: float = 0.2) -> Iterator[tuple[str, dict[str, Any
         yield "progress", record
     rows_seen, state = 0, None
     while True:
+        if run.state == "queued":
+            start_waiting()
         run = read_run(name)  # its liveness is judged before the files below are read: nothing is missed
         records, offset = read_progress(run.path, offset)
         for record in records:

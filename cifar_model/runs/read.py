@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+TICKET = "queued.json"  # of a run that waits without a process; see `queue`
 LIVE_STATES = ("queued", "starting", "running", "paused")
 
 
@@ -125,7 +126,10 @@ def live_runs() -> list[RunInfo]:
     """The runs at work, first those that train, then those that wait, each in the order they were made."""
     live = [run for run in list_runs() if run.is_live]
     # One that was just launched may turn out to queue: it must not overtake those that wait.
-    return sorted(live, key=lambda run: (run.state == "queued" or "launched" in run.status, run.created))
+    return sorted(
+        live,
+        key=lambda run: (run.state == "queued" or "launched" in run.status, run.status.get("queued", run.created)),
+    )
 
 
 def ahead_of(name: str) -> list[RunInfo]:
@@ -212,6 +216,8 @@ def _read(path: Path) -> RunInfo:
 
 def _judge(path: Path) -> tuple[str, str, dict[str, Any]]:
     """State, message and status of a run; what a dead process left is read after its death was seen."""
+    if ticket := read_object(path / TICKET):
+        return "queued", "", read_object(path / "status.json") | {"queued": float(ticket.get("time", 0.0))}
     status, alive = _status(path)
     if not alive:
         status, alive = _status(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -13,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from cifar_model.errors import RunError, SettingsError
+from cifar_model.runs.hold import is_held
 from cifar_model.runs.names import check_name, new_name
 from cifar_model.runs.owners import write_owner
-from cifar_model.runs.read import RunInfo, live_runs, max_runs, read_run, runs_lock
+from cifar_model.runs.queue import check_room, enqueue, is_waiting, take_ticket
+from cifar_model.runs.read import RunInfo, list_runs, live_runs, max_runs, read_run, runs_lock
 from cifar_model.storage import assets_dir, runs_dir, write_json
+from cifar_model.training.folder import write_settings
 
 if TYPE_CHECKING:
     from cifar_model.training.settings import Settings
@@ -26,13 +30,14 @@ def start_run(settings: Settings, name: str | None = None, *, queue: bool = Fals
     """Start `cifar_model train` in a process of its own and return the run's name at once.
 
     Raises RunError when the name is taken, or when as many runs train as are allowed and `queue` is false;
-    two calls at the same moment can't both win. With `queue` the new run waits for its turn. `owner` is the
-    fingerprint of the visitor whose it is (`owners.fingerprint`).
+    two calls at the same moment can't both win. With `queue` the new run waits for its turn, as a folder with its
+    settings; RunError when as many wait as may. `owner` is the fingerprint of the visitor whose it is
+    (`owners.fingerprint`).
     """
     with runs_lock():
         name = check_name(name) if name else new_name(settings)
         path = runs_dir() / name
-        check_capacity(queue)
+        waits = _has_to_wait(queue)
         try:
             path.mkdir()
         except FileExistsError:
@@ -40,7 +45,11 @@ def start_run(settings: Settings, name: str | None = None, *, queue: bool = Fals
         if owner:
             write_owner(path, owner)
         arguments = [*settings.to_argv(), "--run", name]
-        _launch(path, [*arguments, "--queue"] if queue else arguments)
+        if waits:
+            write_settings(path, settings, shlex.join(["python", "-m", "cifar_model", "train", *arguments]))
+            enqueue(path, ["--resume", name])
+        else:
+            _launch(path, arguments)
     return name
 
 
@@ -54,9 +63,41 @@ def resume_run(name: str, *, epochs: int | None = None, queue: bool = False) -> 
         if run.is_live or not run.settings:
             raise RunError(f"The run {name!r} is {run.state}: only a run that is over can go on.")
         check_resumable(run, epochs)
-        check_capacity(queue)
-        more = [] if epochs is None else ["--epochs", str(epochs)]
-        _launch(run.path, ["--resume", name, *more, *(["--queue"] if queue else [])])
+        waits = _has_to_wait(queue)
+        arguments = ["--resume", name, *([] if epochs is None else ["--epochs", str(epochs)])]
+        if waits:
+            enqueue(run.path, arguments)
+        else:
+            _launch(run.path, arguments)
+
+
+def start_waiting() -> list[str]:
+    """Start the runs whose turn has come, and return their names.
+
+    Whoever ends a training calls this, and the app every few seconds: no process waits for it.
+    """
+    started: list[str] = []
+    if not any(run.state == "queued" for run in list_runs()):
+        return started
+    with runs_lock():
+        while not is_held():
+            live = live_runs()
+            first = next((run for run in live if run.state == "queued"), None)
+            if first is None or sum(run.state != "queued" for run in live) >= max_runs() or not is_waiting(first):
+                break  # the last: one that waits in a terminal's own process starts by itself
+            # Should another have been quicker after all, it waits in its process.
+            _launch(first.path, [*take_ticket(first), "--queue"])
+            started.append(first.name)
+    return started
+
+
+def _has_to_wait(queue: bool) -> bool:
+    """Whether a new run has to wait; RunError where it has to and isn't to (`queue`), or too many wait already."""
+    if not (waits := is_held() or len(live_runs()) >= max_runs()):
+        return False
+    check_capacity(queue)
+    check_room()
+    return waits
 
 
 def check_resumable(run: RunInfo, epochs: int | None = None) -> None:
@@ -74,6 +115,8 @@ def check_resumable(run: RunInfo, epochs: int | None = None) -> None:
 def check_capacity(queue: bool = False, *, apart_from: str = "") -> None:
     """Raise RunError when as many runs train as may, unless `queue`; the run `apart_from` doesn't count."""
     live = [run for run in live_runs() if run.name != apart_from]
+    if is_held() and not queue:
+        raise RunError("All training is paused here (`python -m cifar_model runs release` ends that): wait, or queue.")
     if len(live) >= max_runs() and not queue:
         names = ", ".join(f"{run.name} ({run.state})" for run in live)
         raise RunError(

@@ -20,8 +20,16 @@ from cifar_model.storage import read_json, replacing, write_json
 if TYPE_CHECKING:
     import keras
 
+    from cifar_model.training.settings import Settings
+
 
 CHECKPOINT_FOLDER = "checkpoint"
+
+
+def write_settings(path: Path, settings: "Settings", command: str) -> None:
+    """Begin the records of a run: what it is to be trained with, and the command that a person types for that."""
+    record = {"name": path.name, "created": time.time(), "command": command, "settings": settings.to_dict()}
+    write_json(path / "settings.json", record)
 
 
 class RunDirectory:

@@ -1,6 +1,5 @@
 """Learning, in this process: from settings to a finished run directory. The one writer of that directory."""
 
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,7 +13,7 @@ from cifar_model.storage import read_json, replacing, write_json
 from cifar_model.training.control import POLL_SECONDS, Control
 from cifar_model.training.data import load_data
 from cifar_model.training.finish import finish
-from cifar_model.training.folder import RunDirectory
+from cifar_model.training.folder import RunDirectory, write_settings
 from cifar_model.training.network import build_networks, origin_of
 from cifar_model.training.precision import faster_precision
 from cifar_model.training.settings import Settings
@@ -88,23 +87,16 @@ def train(
 
 def _write_settings(directory: RunDirectory, settings: Settings, command: str, resume: bool) -> str:
     """Begin a run's records anew, or note that a resumed one gets more epochs; returns the command for the card."""
-    path = directory.path / "settings.json"
-    record = {
-        "name": directory.path.name,
-        "created": time.time(),
-        "command": command,
-        "argv": sys.argv,
-        "settings": settings.to_dict(),
-    }
     if resume:
+        path = directory.path / "settings.json"
         before = read_json(path)
         command = command or before.get("command", "")
-        if before.get("settings") != record["settings"]:
-            write_json(path, before | {"command": command, "settings": record["settings"]})
+        if before.get("settings") != settings.to_dict():
+            write_json(path, before | {"command": command, "settings": settings.to_dict()})
         return command
     for name in ("progress.jsonl", "guesses.jsonl"):
         (directory.path / name).unlink(missing_ok=True)
-    write_json(path, record)
+    write_settings(directory.path, settings, command)
     directory.write_history([])
     return command
 

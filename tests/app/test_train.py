@@ -117,7 +117,7 @@ def mini(monkeypatch, tmp_path):
 
 def test_without_data_it_learns_from_the_pictures_that_ship(home, nowhere, mini, monkeypatch):
     asked = []
-    monkeypatch.setattr(runs_start, "start_run", lambda settings, name, queue: asked.append(settings) or "x")
+    monkeypatch.setattr(runs_start, "start_run", lambda settings, name, queue, owner: asked.append(settings) or "x")
     at = open_page()
     text = words(at)
     assert "57 %" in text and "synthetic" in text and "makes far better networks" in text
@@ -242,7 +242,7 @@ def test_a_name_that_is_none(home):
 def test_start_uses_the_form(home, monkeypatch):
     calls = []
 
-    def start(settings, name, *, queue):
+    def start(settings, name, *, queue, owner):
         calls.append((settings, name, queue))
         write_run(home, "fresh", "starting", epochs=0)
         return "fresh"
@@ -259,7 +259,9 @@ def test_start_uses_the_form(home, monkeypatch):
 
 def test_blends_and_other_things_are_switches(home, monkeypatch, tmp_path):
     calls = []
-    monkeypatch.setattr(runs_start, "start_run", lambda settings, name, *, queue: calls.append(settings) or "fresh")
+    monkeypatch.setattr(
+        runs_start, "start_run", lambda settings, name, *, queue, owner: calls.append(settings) or "fresh"
+    )
     monkeypatch.setenv("CIFAR100_DIR", str(tmp_path / "nowhere"))
     at = open_page()
     assert "train_outliers" not in [toggle.key for toggle in at.toggle]  # only where CIFAR-100 is found
@@ -281,7 +283,7 @@ def test_what_a_beginner_does_not_need_is_out_of_sight(home):
 
 
 def test_a_start_that_fails_says_why(home, monkeypatch):
-    def refuse(settings, name, *, queue):
+    def refuse(settings, name, *, queue, owner):
         raise RunError("The disk is full: free some space.")
 
     monkeypatch.setattr(runs_start, "start_run", refuse)
@@ -391,7 +393,7 @@ def test_a_double_click_starts_one(home, monkeypatch):
     monkeypatch.setenv("CIFAR_LAB_MAX_RUNS", "5")
     calls = []
 
-    def start(settings, name, *, queue):
+    def start(settings, name, *, queue, owner):
         calls.append(name)
         write_run(home, f"run-{len(calls)}", "starting", epochs=0)
         return f"run-{len(calls)}"

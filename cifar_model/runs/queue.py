@@ -1,0 +1,56 @@
+"""Runs that wait: a folder with settings and a ticket, no process, until a place is free."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from cifar_model.errors import RunError, SettingsError
+from cifar_model.runs.read import TICKET, RunInfo, list_runs
+from cifar_model.runs.records import read_object
+from cifar_model.storage import write_json
+
+
+def max_queue() -> int:
+    """How many runs may wait at a time: CIFAR_LAB_MAX_QUEUE, 10 by default."""
+    text = os.environ.get("CIFAR_LAB_MAX_QUEUE", "10")
+    try:
+        return max(0, int(text))
+    except ValueError:
+        raise SettingsError(f"CIFAR_LAB_MAX_QUEUE is {text!r}: set it to a whole number from 0 up.") from None
+
+
+def check_room() -> None:
+    """RunError when as many runs wait as may; the caller holds the runs' lock."""
+    waiting = sum(run.state == "queued" for run in list_runs())
+    if waiting >= max_queue():
+        raise RunError(
+            f"{waiting} runs wait already, and {max_queue()} may (CIFAR_LAB_MAX_QUEUE): try again when one has begun."
+        )
+
+
+def enqueue(path: Path, arguments: list[str]) -> None:
+    """Let a run wait; `arguments` of the command `train` start it. The caller holds the runs' lock."""
+    write_json(path / TICKET, {"time": time.time(), "arguments": arguments})
+
+
+def is_waiting(run: RunInfo) -> bool:
+    """Whether a run waits without a process; one that was queued in a terminal waits in its own."""
+    return (run.path / TICKET).exists()
+
+
+def take_ticket(run: RunInfo) -> list[str]:
+    """End the waiting of a run and return its arguments; the caller holds the runs' lock."""
+    arguments = read_object(run.path / TICKET).get("arguments", [])
+    (run.path / TICKET).unlink(missing_ok=True)
+    return [str(part) for part in arguments]
+
+
+def withdraw(run: RunInfo) -> None:
+    """Take a run out of the queue; it can be resumed. The caller holds the runs' lock."""
+    take_ticket(run)
+    status: dict[str, Any] = read_object(run.path / "status.json")
+    status |= {"state": "stopped", "message": "Stopped before its turn came.", "updated": time.time()}
+    write_json(run.path / "status.json", status)
