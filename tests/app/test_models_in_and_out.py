@@ -107,6 +107,11 @@ def test_a_name_that_is_taken_and_classes_that_are_not_ten(page, random_model):
         (None, {"Host": "localhost:8501"}, True),
         (None, {"Host": "127.0.0.1:8501"}, True),
         (None, {"Host": "[::1]:8501"}, True),
+        (None, {"Host": "localhost:8501", "Origin": "http://localhost:8501"}, True),
+        (None, {"Host": "127.0.0.1:8501", "Origin": "https://lab.example.org"}, False),  # a proxy that tells nothing
+        (None, {"Host": "localhost:8501", "Origin": "http://[bad"}, False),
+        ("::ffff:127.0.0.1", {"Host": "localhost:8501"}, True),
+        ("nonsense", {"Host": "localhost:8501"}, False),
         (None, {"Host": "lab.example.org"}, False),
         (None, {"Host": "localhost:8501", "X-Forwarded-For": "203.0.113.7"}, False),
         ("192.0.2.4", {"Host": "192.0.2.1:8501"}, False),
@@ -116,6 +121,8 @@ def test_who_sits_at_the_machine(monkeypatch, address, headers, allowed):
     fake = SimpleNamespace(session_state={}, context=SimpleNamespace(ip_address=address, headers=headers))
     monkeypatch.setattr(owner, "st", fake)
     assert owner.is_owner() is allowed
+    monkeypatch.setenv(owner.TEACHER_CODE, "chalk")  # then that alone counts
+    assert not owner.is_owner()
     fake.session_state[owner.KNOWN] = True
     assert owner.is_owner()
 

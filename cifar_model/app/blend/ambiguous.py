@@ -6,6 +6,7 @@ import streamlit as st
 
 from cifar_model.app.shared import resources
 from cifar_model.app.shared.blend_state import MODE_NAMES, Blend
+from cifar_model.app.shared.discreet import discreet
 from cifar_model.app.shared.gallery import gallery
 from cifar_model.app.shared.page import guarded, wait_for
 from cifar_model.app.shared.reading import Reading
@@ -46,7 +47,7 @@ def choose_ambiguous(blend: Blend, models: list[ModelInfo], reading: Reading) ->
             task = resources.mid_blends_of(model.path, source)
         except DatasetError as error:
             st.info("CIFAR-10 is not on this machine, so there are no test images to mix.", icon=":material/info:")
-            st.caption(str(error))
+            st.caption(discreet(str(error)))
             return
         if task is None or task.running:
             _wait(model, source)

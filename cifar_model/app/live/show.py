@@ -13,7 +13,7 @@ from cifar_model.app.live.about import about_model, about_samples, runtime_versi
 from cifar_model.app.shared import resources
 from cifar_model.app.shared.blend_state import MODE_NAMES, use_in_blend
 from cifar_model.app.shared.lens import CLASSES
-from cifar_model.app.shared.page import guarded
+from cifar_model.app.shared.page import guarded, show_error
 from cifar_model.app.shared.reading import DEFAULT_LEVEL, OUTSIDE
 from cifar_model.app.shared.remembered import remembered
 from cifar_model.app.shared.taken import take_to_classify
@@ -36,7 +36,7 @@ def show_live(model: ModelInfo | None) -> None:
         try:
             waits = resources.browser_form(model.path) is None
         except LabError as error:
-            st.error(str(error), icon=":material/error:")
+            show_error(error)
             st.button("Try again", on_click=resources.try_browser_form_again, args=(model.path,))
             return
     st.fragment(_show, run_every=SECONDS_BETWEEN_LOOKS if waits else None)(model, waits)

@@ -8,7 +8,7 @@ import streamlit as st
 from cifar_model.app.shared import resources
 from cifar_model.app.shared.options import LINK
 from cifar_model.app.shared.owner import ask_for_code, is_owner
-from cifar_model.app.shared.page import guarded
+from cifar_model.app.shared.page import guarded, show_error
 from cifar_model.app.workers.inout import LARGEST_UPLOAD
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.errors import LabError, ModelError, SettingsError
@@ -94,7 +94,7 @@ def _finish(name: str, job: Future) -> None:
     try:
         card = job.result()
     except LabError as error:
-        st.error(str(error), icon=":material/error:")
+        show_error(error)
         st.button("Try another file", key="models_bring_again")
         return
     notes = list(card.get("imported", {}).get("notes", ()))

@@ -8,6 +8,7 @@ from cifar_model.app.models.link import OPENED
 from cifar_model.app.shared import gallery as shared_gallery
 from cifar_model.app.shared import resources
 from cifar_model.app.shared.blend_state import use_in_blend
+from cifar_model.app.shared.discreet import discreet
 from cifar_model.app.shared.lens import bars
 from cifar_model.app.workers.prepare import Picture
 from cifar_model.classes import CLASS_NAMES
@@ -65,7 +66,7 @@ def test_pictures(report: Report, *, quiet: bool = False) -> TestPictures | None
     try:
         split = resources.test_split()
     except DatasetError as error:
-        reason = str(error).removesuffix(THREE_WAYS).strip()
+        reason = discreet(str(error).removesuffix(THREE_WAYS).strip())
         if quiet:
             st.caption(f"The images can't be shown: {escape_markdown(reason)}")
         else:

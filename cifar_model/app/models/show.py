@@ -17,6 +17,7 @@ from cifar_model.app.models.summary import show_sentences, show_summary
 from cifar_model.app.models.take import show_take
 from cifar_model.app.models.trust import show_reliability, show_sets
 from cifar_model.app.shared import resources
+from cifar_model.app.shared.discreet import discreet
 from cifar_model.app.shared.page import guarded
 from cifar_model.app.shared.remembered import forget, kept_widget, remembered
 from cifar_model.models.folder import ModelInfo
@@ -49,7 +50,7 @@ def show_models(models: list[ModelInfo]) -> None:
         return show_bring()
     reports = [resources.report(model) for model in models]
     for problem in dict.fromkeys(problem for one in reports for problem in one.problems):
-        st.error(problem, icon=":material/error:")
+        st.error(discreet(problem), icon=":material/error:")
     for column, one in zip(st.columns(len(reports), gap="large"), reports, strict=True):
         with column, guarded():
             show_summary(one, alone=len(reports) == 1)

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from cifar_model.app.shared import resources
+from cifar_model.app.shared.page import show_error
 from cifar_model.errors import LabError
 from cifar_model.models.exporting.formats import FORMATS
 from cifar_model.text import escape_markdown
@@ -47,7 +48,7 @@ def _offer(report: Report, to: str, calibrated: bool) -> None:
     except LabError as error:
         resources.forget_taken(report.path, report.name, to, calibrated)
         st.session_state.pop(WANTED, None)
-        st.error(str(error), icon=":material/error:")
+        show_error(error)
         return
     name = report.name.replace("@", "-")
     st.download_button(

@@ -5,6 +5,7 @@ import threading
 import time
 
 import streamlit as st
+from streamlit import runtime
 
 from cifar_model.errors import LabError
 from cifar_model.runs.start import start_waiting
@@ -16,7 +17,8 @@ SECONDS = 2.0  # between two looks
 @st.cache_resource(show_spinner=False)
 def keep_house() -> None:
     """Begin, once for the whole app: a training that was killed starts nobody after it."""
-    threading.Thread(target=_keep, daemon=True, name="keeper").start()
+    if runtime.exists():  # a page under test starts nothing
+        threading.Thread(target=_keep, daemon=True, name="keeper").start()
 
 
 def _keep() -> None:

@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import secrets
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import streamlit as st
@@ -43,11 +44,23 @@ def is_owner() -> bool:
     """
     if st.session_state.get(KNOWN):
         return True
-    headers = st.context.headers
-    if teacher_code() or st.context.ip_address is not None or any(header in headers for header in _PROXY_HEADERS):
+    headers, address = st.context.headers, st.context.ip_address  # None for 127.0.0.1 and ::1
+    if teacher_code() or any(header in headers for header in _PROXY_HEADERS):
         return False
-    places = [f"//{headers['Host']}"] * ("Host" in headers) + [headers["Origin"]] * ("Origin" in headers)
-    return all(_host(place) in _LOOPBACK for place in places)
+    if isinstance(address, str) and not _is_loopback(address):
+        return False
+    places = {name: headers.get(name) for name in ("Host", "Origin")}
+    return all(
+        _host(place if name == "Origin" else f"//{place}") in _LOOPBACK for name, place in places.items() if place
+    )
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return False
+    return (getattr(found, "ipv4_mapped", None) or found).is_loopback
 
 
 def _host(address: str) -> str | None:

@@ -2,12 +2,15 @@
 
 import contextlib
 import logging
+import traceback
 from collections.abc import Iterator
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from cifar_model.app.browser.files import FOLDER
+from cifar_model.app.shared.discreet import discreet, number_of
+from cifar_model.app.shared.keeper import keep_house
 from cifar_model.app.shared.owner import warn_of_strangers
 from cifar_model.app.shared.remembered import enter
 from cifar_model.app.shared.uploads import limit_uploads
@@ -24,13 +27,19 @@ def guarded() -> Iterator[None]:
     try:
         yield
     except LabError as error:
-        st.error(str(error), icon=":material/error:")
+        show_error(error)
     except Exception:
-        logger.exception("a part of the page failed")
+        number = number_of(traceback.format_exc())
+        logger.exception("[%s] a part of the page failed", number)
         st.error(
-            "Something went wrong here, and it isn't your fault. The app's log has the details.",
+            f"Something went wrong here, and it isn't your fault. The app's log tells more under the number {number}.",
             icon=":material/bug_report:",
         )
+
+
+def show_error(error: LabError, icon: str = ":material/error:") -> None:
+    """An error's message, as this visitor may read it."""
+    st.error(discreet(str(error)), icon=icon)
 
 
 def wait_for(worker: Worker, place) -> None:
@@ -52,6 +61,7 @@ def header(title: str, question: str = "") -> DeltaGenerator:
     enter(title)
     limit_uploads()
     warn_of_strangers()
+    keep_house()
     st.html(f"<style>{PAGE_CSS.read_text(encoding='utf-8')}</style>")
     with st.container(
         horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="lab_header"

@@ -5,6 +5,7 @@ import streamlit as st
 
 from cifar_model.app.shared import resources
 from cifar_model.app.shared.background import Task
+from cifar_model.app.shared.discreet import discreet
 from cifar_model.app.shared.page import guarded
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.errors import DatasetError
@@ -94,7 +95,9 @@ def _nearest(pixels: np.ndarray, model: ModelInfo) -> None:
         if resources.test_split() is None:
             return _wait(model, None)
     except DatasetError as error:
-        st.caption("CIFAR-10 is not on this machine, so there are no training images to show.", help=str(error))
+        st.caption(
+            "CIFAR-10 is not on this machine, so there are no training images to show.", help=discreet(str(error))
+        )
         return None
     wanted = f"nearest_{model.name}"
     if not st.session_state.get(wanted) and not resources.neighbours_ready(model.path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from cifar_model.app.shared.discreet import discreet
 from cifar_model.app.shared.owner import SOMEBODY_ELSES, check_mine, is_mine, why_not_resume
 from cifar_model.app.train.shown import show
 from cifar_model.app.train.words import EXPLAIN
@@ -53,7 +54,7 @@ def _request(name: str, action: str, value: float | None = None) -> None:
         if not request(name, action, value, wait=0.8):
             st.toast("Takes effect after the current step.", icon=":material/hourglass_empty:")
     except LabError as error:
-        st.toast(str(error), icon=":material/error:")
+        st.toast(discreet(str(error)), icon=":material/error:")
 
 
 def _resume(name: str, epochs: int | None = None) -> None:
@@ -61,7 +62,7 @@ def _resume(name: str, epochs: int | None = None) -> None:
         _check(name, goes_on=True)
         start.resume_run(name, epochs=epochs, queue=len(live_runs()) >= max_runs())
     except LabError as error:
-        st.toast(str(error), icon=":material/error:")
+        st.toast(discreet(str(error)), icon=":material/error:")
 
 
 def _check(name: str, *, goes_on: bool) -> None:

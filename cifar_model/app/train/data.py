@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from cifar_model.app.shared.discreet import discreet
+from cifar_model.app.shared.owner import is_owner
 from cifar_model.app.train.download import show_progress, the_download
 from cifar_model.app.train.words import IDLE_SECONDS, LIVE_SECONDS, fenced
 from cifar_model.data.distilled import describe_mini, mini_source
@@ -54,8 +56,9 @@ def data_section(choices: Choices) -> None:
     with st.container(border=True):
         if os.environ.get("CIFAR10_DIR"):  # a download would not be looked at
             st.subheader("CIFAR-10 is needed first", anchor=False)
-            st.error(fenced(choices.problem), icon=":material/folder_off:")
-            st.markdown("Correct the setting `CIFAR10_DIR`, or remove it, and start the app again.")
+            st.error(fenced(discreet(choices.problem)), icon=":material/folder_off:")
+            if is_owner():
+                st.markdown("Correct the setting `CIFAR10_DIR`, or remove it, and start the app again.")
             return
         if mini := MINI in choices.shown:
             st.subheader("Ready to train: distilled images", anchor=False)

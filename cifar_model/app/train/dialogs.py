@@ -7,6 +7,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from cifar_model.app.shared.owner import check_mine
+from cifar_model.app.shared.page import show_error
 from cifar_model.app.train.controls import ask, stop_dialog
 from cifar_model.app.train.shown import show
 from cifar_model.errors import LabError
@@ -46,7 +47,7 @@ def _finish(name: str, becomes: str | None, action: Callable[..., None], *argume
         check_mine(read_run(name))
         action(*arguments)
     except LabError as error:
-        st.error(str(error))
+        show_error(error)
         return
     if st.session_state.get("train_run") == name:
         show(becomes)

@@ -6,6 +6,7 @@ import threading
 
 import streamlit as st
 
+from cifar_model.app.shared.discreet import discreet
 from cifar_model.app.shared.owner import is_owner
 from cifar_model.app.shared.page import guarded
 from cifar_model.app.train.words import fenced
@@ -63,7 +64,7 @@ def show_progress(was_running: bool, kind: str) -> None:
         st.progress(min(1.0, share), text=text if share < 1 else "Verifying the download …")
         return
     if job.error:
-        st.error(fenced(job.error), icon=":material/cloud_off:")
+        st.error(fenced(discreet(job.error)), icon=":material/cloud_off:")
         st.markdown(
             "Without network: copy `cifar-10-python.tar.gz`, or a folder with CIFAR-10, from another "
             "machine, and set `CIFAR10_DIR` to it."

@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from cifar_model.app.shared.owner import visitor, why_not_train
-from cifar_model.app.shared.page import guarded
+from cifar_model.app.shared.page import guarded, show_error
 from cifar_model.app.train.data import TITLES, Choices
 from cifar_model.app.train.shown import show
 from cifar_model.app.train.words import EXPLAIN, STATES
@@ -115,13 +115,13 @@ def _run_form(choices: Choices) -> None:
         estimate = estimate_time(settings)
         parameters = count_parameters(network, **shape)
     except LabError as error:
-        st.error(str(error))
+        show_error(error)
         return
     if name.strip():
         try:
             check_name(name.strip())
         except LabError as error:
-            st.error(str(error))
+            show_error(error)
             return
     sure = "as in the last run of this network here" if estimate.measured else "a rough estimate: none has run here yet"
     st.markdown(f"**{parameters:,}** parameters · about **{duration(estimate.seconds)}** ({sure})")
@@ -188,7 +188,7 @@ def _start_button(settings: Settings, name: str | None, ready: bool) -> None:
             raise RunError(refused)
         started = runs_start.start_run(settings, name, queue=busy, owner=visitor())
     except LabError as error:
-        st.error(str(error))
+        show_error(error)
         return
     st.session_state["train_started"] = time.monotonic()
     st.session_state["train_starts"] = st.session_state.get("train_starts", 0) + 1  # the next has a name of its own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from cifar_model.app.shared.discreet import discreet
 from cifar_model.app.shared.page import guarded
 from cifar_model.app.train.curves import curve_points, curve_spec
 from cifar_model.app.train.guesses import photographs_right, show_guesses
@@ -78,4 +79,4 @@ def _position(run: RunInfo) -> tuple[float, str]:
         return min(1.0, done), f"{where} · " + (f"{duration(left)} left" if left > 0.5 else "evaluating the model …")
     if run.state == "starting":
         return min(1.0, done), "Loading TensorFlow and the images …"
-    return min(1.0, done), f"{where} · {STATES[run.state][0]}. {run.message}"
+    return min(1.0, done), f"{where} · {STATES[run.state][0]}. {discreet(run.message)}"

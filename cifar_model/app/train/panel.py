@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from cifar_model.app.shared.discreet import discreet
 from cifar_model.app.train.controls import show_controls
 from cifar_model.app.train.live import show_live
 from cifar_model.app.train.results import show_results
@@ -24,7 +25,7 @@ def run_panel(run: RunInfo) -> None:
             st.space("stretch")
             show_controls(run)
         if run.state in ("failed", "interrupted"):
-            st.error(fenced(run.message or "No reason is known."), icon=":material/error:")
+            st.error(fenced(discreet(run.message or "No reason is known.")), icon=":material/error:")
         if run.settings.get("data") == MINI:
             st.caption(_of_mini(run.settings.get("network", "")))
         st.fragment(show_live, run_every=LIVE_SECONDS if run.is_live else None)(run.name, run.state, run.has_model)

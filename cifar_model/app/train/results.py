@@ -5,7 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from cifar_model.app.shared import resources
+from cifar_model.app.shared.discreet import hide_paths
 from cifar_model.app.shared.options import use_model
+from cifar_model.app.shared.owner import is_owner
 from cifar_model.models.folder import find_model, kept_epochs
 from cifar_model.models.layout import HISTORY_FILE, MODEL_FILE
 from cifar_model.runs.read import RunInfo, read_log
@@ -43,7 +45,9 @@ def show_results(run: RunInfo) -> None:
             )  # fmt: skip
     with st.expander("Commands and log", icon=":material/terminal:"):
         st.caption("The command of this run; it does the same in a terminal.")
-        st.code(run.command or f"python -m cifar_model train --run {run.name}", "shell", wrap_lines=True)
+        st.code(hide_paths(run.command) or f"python -m cifar_model train --run {run.name}", "shell", wrap_lines=True)
+        if not is_owner():  # what follows is of use at the machine alone
+            return
         st.caption("Follow or control the run from a terminal on this machine.")
         st.code(
             f"python -m cifar_model runs follow {run.name}\npython -m cifar_model runs stop {run.name}",

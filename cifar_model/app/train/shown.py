@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from cifar_model.app.shared.discreet import discreet
 from cifar_model.app.train.words import IDLE_SECONDS
 from cifar_model.errors import LabError
 from cifar_model.runs.read import RunInfo, live_runs, read_run
@@ -26,7 +27,7 @@ def shown_run() -> RunInfo | None:
             run = read_run(name)
         except LabError as error:
             show(None)
-            st.warning(str(error))
+            st.warning(discreet(str(error)))
         else:
             show(name)
             return run
