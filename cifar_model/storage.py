@@ -46,9 +46,18 @@ def check_folder(path: str | os.PathLike) -> None:
         raise LabError(f"Can't write {path}: there is no folder {folder}. Make it, or name another.")
 
 
+VISITS = "visits"  # in the caches' folder: a folder for each visit to the app, with the files of its pictures
+
+
 def cache_folder() -> Path:
     """Where what can be made again is kept: the user's cache directory, or `temporary_folder`."""
     return _usable(platformdirs.user_cache_path("cifar-lab"))
+
+
+def caches_dir() -> Path:
+    """The folder of all caches, existing or not: ``CIFAR_LAB_CACHE``, else the user's cache directory."""
+    configured = os.environ.get("CIFAR_LAB_CACHE")
+    return Path(configured).expanduser() if configured else cache_folder()
 
 
 def data_folder() -> Path:

@@ -14,6 +14,7 @@ from cifar_model.data.find import find_source
 from cifar_model.data.sources import MINI
 from cifar_model.errors import DatasetError, LabError, RunError, SettingsError
 from cifar_model.networks.choices import NETWORKS, OPTIMIZERS, RECIPES
+from cifar_model.runs.disk import check_quota
 from cifar_model.runs.hold import is_held
 from cifar_model.runs.names import check_name, new_name
 from cifar_model.runs.read import ahead_of, max_runs, read_run
@@ -127,6 +128,7 @@ def train(name, resume, queue, **options):
         name = check_name(name) if name else new_name(settings)
         path = _unused(name)
         command = shlex.join(["python", "-m", "cifar_model", "train", *settings.to_argv(), "--run", name])
+    check_quota()
     check_capacity(queue, apart_from=name)
 
     def ahead() -> list[str]:

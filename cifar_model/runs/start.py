@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from cifar_model.errors import RunError, SettingsError
+from cifar_model.runs.disk import check_quota
 from cifar_model.runs.hold import is_held
 from cifar_model.runs.names import check_name, new_name
 from cifar_model.runs.owners import write_owner
@@ -34,6 +35,7 @@ def start_run(settings: Settings, name: str | None = None, *, queue: bool = Fals
     settings; RunError when as many wait as may. `owner` is the fingerprint of the visitor whose it is
     (`owners.fingerprint`).
     """
+    check_quota()
     with runs_lock():
         name = check_name(name) if name else new_name(settings)
         path = runs_dir() / name
@@ -58,6 +60,7 @@ def resume_run(name: str, *, epochs: int | None = None, queue: bool = False) -> 
 
     With `epochs`, more than it has trained so far, a finished run too goes on until it has had so many.
     """
+    check_quota()
     with runs_lock():
         run = read_run(name)
         if run.is_live or not run.settings:

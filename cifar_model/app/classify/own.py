@@ -13,11 +13,10 @@ import streamlit as st
 
 from cifar_model.app.classify.answers import Entry
 from cifar_model.app.shared.uploads import MOST_BYTES, MOST_FILES
-from cifar_model.data.cache import cache_root
 from cifar_model.pictures.admit import HEAD_BYTES, kind_of
 from cifar_model.pictures.folders import IMAGE_SUFFIXES, distinct_names, is_litter, natural_key
+from cifar_model.storage import VISITS, caches_dir
 
-VISITS = "visits"  # in the cache folder: one folder a visit, with the files of its pictures
 CHOSEN = "chosen"  # session key: the id of the picture that is looked at
 
 
@@ -93,7 +92,7 @@ class Own:
 
 def _new_folder() -> Path:
     """In the cache folder; where that can't be written, in the system's temporary one."""
-    visits = cache_root().parent / VISITS
+    visits = caches_dir() / VISITS
     try:
         visits.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(dir=visits))

@@ -9,8 +9,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 from cifar_model.app.shared.owner import is_owner
-from cifar_model.data.cache import cache_root
-from cifar_model.storage import assets_dir, runs_dir
+from cifar_model.storage import assets_dir, caches_dir, runs_dir
 
 logger = logging.getLogger(__name__)
 _REMEMBERED = 1000  # messages that were logged already
@@ -31,7 +30,7 @@ def hide_paths(text: str) -> str:
 
 def _folders() -> list[Path]:
     """Where this machine keeps things; with spaces in them, no pattern finds their ends."""
-    folders = [runs_dir(), cache_root().parent, assets_dir().parent, Path.home(), Path(tempfile.gettempdir())]
+    folders = [runs_dir(), caches_dir(), assets_dir().parent, Path.home(), Path(tempfile.gettempdir())]
     named = [Path(value) for name in ("CIFAR10_DIR", "CIFAR100_DIR") if (value := os.environ.get(name))]
     return [folder for folder in folders + named if len(folder.parts) > 1]
 

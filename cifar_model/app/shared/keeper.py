@@ -1,4 +1,4 @@
-"""What the app does by itself, whoever looks: it starts the runs whose turn has come."""
+"""What the app does by itself, whoever looks: it starts the runs whose turn has come, and lets old caches go."""
 
 import logging
 import threading
@@ -8,10 +8,12 @@ import streamlit as st
 from streamlit import runtime
 
 from cifar_model.errors import LabError
+from cifar_model.runs.disk import sweep
 from cifar_model.runs.start import start_waiting
 
 logger = logging.getLogger(__name__)
-SECONDS = 2.0  # between two looks
+SECONDS = 2.0  # between two looks for runs that wait
+SECONDS_A_SWEEP = 3600.0  # between two looks for caches that nobody has used for long
 
 
 @st.cache_resource(show_spinner=False)
@@ -22,12 +24,16 @@ def keep_house() -> None:
 
 
 def _keep() -> None:
+    swept = -SECONDS_A_SWEEP
     while True:
         try:
             start_waiting()
+            if time.monotonic() - swept > SECONDS_A_SWEEP:
+                swept = time.monotonic()
+                sweep()
         except LabError as error:
-            logger.warning("no waiting run could be started: %s", error)
+            logger.warning("%s", error)
         except Exception:
-            logger.exception("no waiting run could be started")
+            logger.exception("the app's own work failed")
             time.sleep(60)
         time.sleep(SECONDS)

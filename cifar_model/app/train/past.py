@@ -12,6 +12,7 @@ from cifar_model.app.shared.owner import SOMEBODY_ELSES, is_mine, is_owner
 from cifar_model.app.shared.page import guarded
 from cifar_model.app.train.compare import compare_runs
 from cifar_model.app.train.controls import ask
+from cifar_model.app.train.disk import disk_use
 from cifar_model.app.train.shown import show
 from cifar_model.app.train.words import EXPLAIN, IDLE_SECONDS, STATES
 from cifar_model.data.sources import MINI
@@ -52,6 +53,7 @@ def past_runs() -> None:
                 key=f"train_{question}",
             )  # fmt: skip
     compare_runs(found)
+    disk_use()
 
 
 @guarded()
