@@ -14,7 +14,7 @@ from cifar_model.errors import LabError, RunError
 from cifar_model.runs import change, start
 from cifar_model.runs import follow as runs_follow
 from cifar_model.runs.change import request
-from cifar_model.runs.hold import hold_all, release_all
+from cifar_model.runs.hold import hold_all
 from cifar_model.runs.read import RunInfo, ahead_of, list_runs, read_run
 from cifar_model.storage import runs_dir
 from cifar_model.text import share
@@ -94,7 +94,7 @@ def follow(name: str, as_json: bool) -> None:
 @_name
 @_as_json
 def pause(name: str, as_json: bool) -> None:
-    """Hold a run where it is; it keeps its memory and goes on with `runs resume`."""
+    """Hold a run where it is until `runs resume`; after half an hour it stops, and can be continued."""
     _ask(name, "pause", as_json)
 
 
@@ -162,8 +162,7 @@ def hold(as_json: bool) -> None:
 @_as_json
 def release(as_json: bool) -> None:
     """End a pause for all: the runs that it paused go on."""
-    _for_all("release", release_all(), "going on", as_json)
-    start.start_waiting()
+    _for_all("release", start.release_all(), "going on", as_json)
 
 
 def _for_all(action: str, names: list[str], what: str, as_json: bool) -> None:

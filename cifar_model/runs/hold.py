@@ -22,7 +22,7 @@ def is_held() -> bool:
 
 
 def hold_all() -> list[str]:
-    """Pause every run that trains, and start none until `release_all`; returns the names of those paused now."""
+    """Pause every run that trains, and start none until `start.release_all`; returns the names of those paused now."""
     with runs_lock():
         names = [run.name for run in live_runs() if run.state in ("starting", "running")]
         before = read_object(_mark()).get("paused", [])
@@ -30,12 +30,12 @@ def hold_all() -> list[str]:
     return [name for name in names if _ask(name, "pause")]
 
 
-def release_all() -> list[str]:
-    """End the pause for all: the runs that it paused go on, not those that were paused before."""
+def end_hold() -> list[str]:
+    """End the pause for all and return the names of the runs that it paused, not of those that were paused before."""
     with runs_lock():
         names = read_object(_mark()).get("paused", [])
         _mark().unlink(missing_ok=True)
-    return [name for name in names if _ask(name, "resume")]
+    return [name for name in names if isinstance(name, str)]
 
 
 def _ask(name: str, action: str) -> bool:

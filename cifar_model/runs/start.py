@@ -8,14 +8,16 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from cifar_model.errors import RunError, SettingsError
+from cifar_model.errors import LabError, RunError, SettingsError
+from cifar_model.runs.change import request
 from cifar_model.runs.disk import check_quota
-from cifar_model.runs.hold import is_held
+from cifar_model.runs.hold import end_hold, is_held
 from cifar_model.runs.names import check_name, new_name
 from cifar_model.runs.owners import write_owner
 from cifar_model.runs.queue import check_room, enqueue, is_waiting, take_ticket
@@ -92,6 +94,23 @@ def start_waiting() -> list[str]:
             _launch(first.path, [*take_ticket(first), "--queue"])
             started.append(first.name)
     return started
+
+
+def release_all() -> list[str]:
+    """End a pause for all (`hold.hold_all`): the runs that it paused go on; returns their names.
+
+    One that was paused for so long that it gave up its place goes on in its turn.
+    """
+    going_on = []
+    for name in end_hold():
+        with suppress(LabError):  # ended or deleted meanwhile
+            if read_run(name).is_live:
+                request(name, "resume")
+            else:
+                resume_run(name, queue=True)
+            going_on.append(name)
+    start_waiting()
+    return going_on
 
 
 def _has_to_wait(queue: bool) -> bool:

@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from cifar_model.training.folder import RunDirectory
 
 POLL_SECONDS = 0.2
+PAUSE_SECONDS = 1800.0  # so long a pause keeps a place and a gigabyte of memory from others
 
 
 class Control:
     """What the world asks of a run: signals and the inbox.
 
     stopping, paused : whether the run is to stop, or to wait
+    gave_way : it was paused for so long that it ends, to be continued later
     learning_rate : a rate set by hand that nobody has taken yet
     paused_seconds : spent waiting so far
     """
@@ -23,6 +25,7 @@ class Control:
         self.directory = directory
         self.stopping = False
         self.paused = False
+        self.gave_way = False
         self.learning_rate: float | None = None
         self.paused_seconds = 0.0
 
@@ -33,6 +36,8 @@ class Control:
         while self.paused and not self.stopping:
             time.sleep(POLL_SECONDS)
             self._take()
+            if self.paused and time.perf_counter() - began > PAUSE_SECONDS:
+                self.gave_way = self.stopping = True
         self.paused_seconds += time.perf_counter() - began
 
     def _take(self) -> None:

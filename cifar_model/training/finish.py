@@ -38,6 +38,8 @@ def finish(training: Training) -> dict:
         early = f"It ended after {state.epoch} of {settings.epochs} epochs: {_why_early(training)}."
         training.report("note", {"message": early})
         message = f"{message} {early}"
+    if stopped and control.gave_way:
+        message = f"It was paused for so long that it gave its place to others: continue it when you like. {message}"
     directory.set_status("stopped" if stopped else "finished", message)
     return card
 

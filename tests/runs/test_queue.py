@@ -9,10 +9,12 @@ from cifar_model.cli.runs import runs as command
 from cifar_model.errors import RunError, SettingsError
 from cifar_model.runs import start
 from cifar_model.runs.change import rename, request
-from cifar_model.runs.hold import hold_all, is_held, release_all
+from cifar_model.runs.hold import hold_all, is_held
 from cifar_model.runs.owners import fingerprint, owner_of
 from cifar_model.runs.queue import max_queue
 from cifar_model.runs.read import ahead_of, live_runs, read_run
+from cifar_model.training import control
+from cifar_model.training.folder import RunDirectory
 from cifar_model.training.settings import Settings, default_settings
 from tests.runs.test_runs import ended_pid, home, write_run  # noqa: F401
 
@@ -148,7 +150,7 @@ def test_a_pause_for_all(home, launched):  # noqa: F811
         "pause.json", "resume.json",
     ]  # fmt: skip
     set_state(home / "first", "finished")
-    assert start.start_waiting() == ["second"] and release_all() == []
+    assert start.start_waiting() == ["second"] and start.release_all() == []
 
 
 def test_a_key_is_known_by_its_hash_alone(home):  # noqa: F811
@@ -157,3 +159,21 @@ def test_a_key_is_known_by_its_hash_alone(home):  # noqa: F811
     (path / "owner.json").write_text('{"visitor": ["x"]}')
     assert owner_of(path) is None
     assert fingerprint("ab" * 32) != "ab" * 32 and len(fingerprint("x")) == 64
+
+
+def test_a_run_that_gave_up_its_place_in_a_pause_for_all_goes_on_in_its_turn(home, launched):  # noqa: F811
+    start.start_run(SETTINGS, "first")
+    hold_all()
+    set_state(home / "first", "stopped")
+    write_run(home, "quick", state="running")
+    assert start.release_all() == ["first"] and read_run("first").state == "queued"
+
+
+def test_a_pause_ends_when_it_has_lasted_too_long(home, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(control, "PAUSE_SECONDS", 0.3)
+    directory = RunDirectory(write_run(home, "long", state="running"))
+    (directory.path / "requests").mkdir()
+    (directory.path / "requests" / "1-pause.json").write_text('{"action": "pause"}')
+    listener = control.Control(directory)
+    listener.poll()
+    assert listener.stopping and listener.gave_way and 0.3 <= listener.paused_seconds < 60

@@ -9,8 +9,9 @@ import streamlit as st
 from cifar_model.app.shared.owner import ask_for_code, is_owner, teacher_code
 from cifar_model.errors import LabError
 from cifar_model.runs.change import request
-from cifar_model.runs.hold import hold_all, is_held, release_all
+from cifar_model.runs.hold import hold_all, is_held
 from cifar_model.runs.read import live_runs
+from cifar_model.runs.start import release_all
 
 
 def teacher_box() -> None:
