@@ -10,6 +10,8 @@ from benchmarks._common import Table, benchmark, data_option, median_seconds, sa
 
 IG_STEPS, SMOOTHGRAD_NOISE = 16, 30.0  # as many gradients as the shipped method takes; noise in grey levels
 CHUNK = 50  # pictures
+STAND_INS = ("mean colour", "blurred", "noise", "another picture")
+ON_CARD = "another picture"  # the shipped method hides by mean colour and blur: that is its own objective
 
 
 @benchmark
@@ -30,7 +32,9 @@ def main(data, models, count, split, chosen, write_card):
 
     Beside it what removing as many pixels at random costs: single pixels, and patches of the very shapes that the
     shipped method marks (those of another picture, moved about at random). Removed pixels are painted in the
-    picture's mean colour, and in a second measurement blurred.
+    picture's mean colour, or blurred: those two the shipped method hides by itself, so they are its own objective. Two
+    more it never uses: noise, and the pixels of another picture. The last column is insertion (Petsiuk et al. 2018):
+    the probability of the class when the marked fifth alone is put into that other picture.
     Wanted: a larger drop than at random, in at most 0.5 s a picture for lab-net.
     """
     from cifar_model.answering.classifier import Classifier
@@ -48,7 +52,7 @@ def main(data, models, count, split, chosen, write_card):
     shipped = next(iter(METHODS))
     table = Table(
         f"Mean drop of the top class's probability, {len(pictures)} {split} pictures, 20 % of the pixels removed",
-        ["network", "pixels removed", "mean colour", "blurred", "s a picture"],
+        ["network", "pixels removed", *STAND_INS, "inserted", "s a picture"],
     )
     for model in models:
         classifier = Classifier(model)
@@ -60,10 +64,17 @@ def main(data, models, count, split, chosen, write_card):
             raise SettingsError(f"No method begins with {' or '.join(chosen)}. There are: {known}.")
         if write_card:
             methods = {shipped: finders(explainer)[shipped]} | methods
-        table.add(model, "none: probability before", *[float(faithfulness.top.mean())] * 2, None)
+        table.add(
+            model,
+            "none: probability before",
+            *[float(faithfulness.top.mean())] * len(STAND_INS),
+            faithfulness.inserted(None),
+            None,
+        )
         rng = np.random.default_rng(0)
-        pixels = faithfulness.drops(rng.random(pictures.shape[:3]))
-        table.add(model, "random pixels", *pixels, None)
+        at_random = rng.random(pictures.shape[:3])
+        pixels = faithfulness.drops(at_random)
+        table.add(model, "random pixels", *pixels.values(), faithfulness.inserted(at_random), None)
         for name, find in methods.items():
             start = time.perf_counter()
             heat = np.concatenate(
@@ -71,25 +82,33 @@ def main(data, models, count, split, chosen, write_card):
             )
             seconds = median_seconds(lambda find=find, f=faithfulness: find(pictures[:1], f.classes[:1]), repeats=5)
             drops = faithfulness.drops(heat)
-            table.add(model, name, *drops, seconds)
-            say(f"{model}, {name}: {drops[0]:.3f} ({time.perf_counter() - start:.0f} s)")
+            inserted = faithfulness.inserted(heat)
+            table.add(model, name, *drops.values(), inserted, seconds)
+            say(f"{model}, {name}: {drops['mean colour']:.3f} ({time.perf_counter() - start:.0f} s)")
             if name != shipped:
                 continue
             shapes = [
                 np.roll(other, rng.integers(0, other.shape[0], 2), axis=(0, 1)) for other in np.roll(heat, 1, axis=0)
             ]
-            patches = faithfulness.drops(np.array(shapes))
-            table.add(model, f"random patches, shaped as {shipped}'s", *patches, None)
+            patches, by_chance = faithfulness.drops(np.array(shapes)), faithfulness.inserted(np.array(shapes))
+            table.add(model, f"random patches, shaped as {shipped}'s", *patches.values(), by_chance, None)
             if write_card and classifier.path.is_dir():
                 card = dict(classifier.card.stored)
+                measured = {
+                    stand_in: {
+                        "drop_marked": drops[stand_in],
+                        "drop_random": pixels[stand_in],
+                        "drop_random_patches": patches[stand_in],
+                    }
+                    for stand_in in STAND_INS
+                }
                 card["explanation"] = {
                     "method": shipped,
                     "images": len(pictures),
-                    "removed": "painted in the picture's mean colour",
-                    "drop_marked": drops[0],
-                    "drop_random": pixels[0],
-                    "drop_random_patches": patches[0],
-                    "blurred": {"drop_marked": drops[1], "drop_random": pixels[1], "drop_random_patches": patches[1]},
+                    "removed": f"replaced by {ON_CARD}",
+                    **measured[ON_CARD],
+                    "stand_ins": measured,
+                    "inserted": {"marked": inserted, "random_patches": by_chance},
                     "seconds": seconds,
                 }
                 save_card(classifier.path, card)
@@ -112,18 +131,31 @@ class Faithfulness:
         self.classes = answers.argmax(axis=1)
         self.top = answers.max(axis=1)
         mean = np.broadcast_to(pictures.mean(axis=(1, 2), keepdims=True), pictures.shape)
-        self._stand_ins = [np.rint(stand_in).astype(np.uint8) for stand_in in (mean, blurred(pictures))]
+        noise = np.random.default_rng(1).integers(0, 256, pictures.shape)
+        self._others = np.roll(pictures, 1, axis=0)
+        stand_ins = (mean, blurred(pictures), noise, self._others)
+        self._stand_ins = [np.rint(stand_in).astype(np.uint8) for stand_in in stand_ins]
 
-    def drops(self, heat: np.ndarray) -> list[float]:
-        """Mean loss of probability without the fifth with the most heat (n, 32, 32): mean colour, blurred."""
+    def drops(self, heat: np.ndarray) -> dict[str, float]:
+        """Mean loss of probability without the fifth with the most heat (n, 32, 32), by what stands in its place."""
         from cifar_model.answering.evidence import mark
 
         marked = mark(heat)[..., None]
-        rows = np.arange(len(heat))
-        return [
-            float((self.top - self._predict(np.where(marked, stand_in, self._pictures))[rows, self.classes]).mean())
-            for stand_in in self._stand_ins
-        ]
+        versions = (np.where(marked, stand_in, self._pictures) for stand_in in self._stand_ins)
+        return {
+            name: float((self.top - self._given(one)).mean()) for name, one in zip(STAND_INS, versions, strict=True)
+        }
+
+    def inserted(self, heat: np.ndarray | None) -> float:
+        """Mean probability of the class in another picture that holds the fifth with the most heat; None: nothing."""
+        from cifar_model.answering.evidence import mark
+
+        if heat is None:
+            return float(self._given(self._others).mean())
+        return float(self._given(np.where(mark(heat)[..., None], self._pictures, self._others)).mean())
+
+    def _given(self, pictures: np.ndarray) -> np.ndarray:
+        return self._predict(pictures)[np.arange(len(pictures)), self.classes]
 
 
 def finders(explainer) -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:

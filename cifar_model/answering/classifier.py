@@ -35,8 +35,8 @@ class Classifier:
     Attributes
     ----------
     name : str; path : Path; card : Card, empty for a network without one; network : keras.Model as it was saved;
-        fitted : the calibration that the card holds, temperature and power; calibration, sets : what applies, {} where
-        nothing does; scope_threshold : float or None
+        fitted : the calibration that the card holds, temperature and even share; calibration, sets : what applies,
+        {} where nothing does; scope_threshold : float or None
 
     Raises
     ------
@@ -56,7 +56,7 @@ class Classifier:
         known = fitted.calibration
         self.fitted: dict[str, float] = {}
         if known is not None and known.temperature is not None:
-            self.fitted = {"temperature": known.temperature, "power": known.power}
+            self.fitted = {"temperature": known.temperature, "even_share": known.even_share}
         self.calibration = self.fitted if calibrated else {}
         self.sets: dict = {} if fitted.sets is None else fitted.stored["sets"]  # `answer_sets` checks what it takes
         scope = fitted.scope

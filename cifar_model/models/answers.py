@@ -19,7 +19,7 @@ class StoredAnswers:
     `fingerprints` uint64 (n,), of `data.split.fingerprints`, name the images by their content, so that they are found
     again in any copy of CIFAR-10, whatever its order; None in files that older versions wrote.
 
-    `probabilities` is the network's own softmax, float32 (n, 10): `calibration.scale_temperature` with the card's
+    `probabilities` is the network's own softmax, float32 (n, 10): `calibration.rescale` with the card's
     temperature makes it what `Classifier` answers. `labels` int64 (n,) is the truth. `scope` float32 (n,), higher =
     more like the ten classes, is None where the model has no such score.
     """

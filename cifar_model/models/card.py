@@ -18,7 +18,7 @@ from cifar_model.errors import ModelError
 from cifar_model.models.layout import CARD_FILE, EPOCHS_FOLDER
 from cifar_model.storage import read_json, write_json
 
-SCHEMA = 1  # cards without a number are older; a change that older readers would misread raises it
+SCHEMA = 2  # cards without a number are older; a change that older readers would misread raises it
 
 _Reader = Callable[[Any, str, list[str]], Any]  # (value, where it stands, problems) → what it means, None for nonsense
 
@@ -184,7 +184,7 @@ class Calibration:
     """What `trust.calibration.calibrate` needs, how well it does, and the diagrams float64 (k, 3) with and without."""
 
     temperature: float | None = _part(_number(0.001, 1000))
-    power: float = _part(_number(-10, 10), 0.0)
+    even_share: float = _part(_number(0, 0.999), 0.0)
     fitted_on: str = _part(_text, "")
     expected_calibration_error: float | None = _part(_SHARE)
     expected_calibration_error_before: float | None = _part(_SHARE)
@@ -286,6 +286,7 @@ class Explanation:
 
     method: str = _part(_text, "")
     images: int | None = _part(_whole)
+    removed: str = _part(_text, "")  # what stood in the place of hidden pixels
     drop_marked: float | None = _part(_number(-1, 1))
     drop_random: float | None = _part(_number(-1, 1))
 
@@ -386,7 +387,11 @@ class Card:
         """
         _check_schema(stored)
         problems: list[str] = []
-        values = _read_fields(cls, stored, "", problems)
+        valid, calibration = stored, stored.get("calibration")
+        if isinstance(calibration, dict) and calibration.get("power"):  # a second number until schema 2
+            valid = {key: value for key, value in stored.items() if key not in ("calibration", "sets", "scope")}
+            problems.append("calibration: of an older kind. Measure the model again: `python -m cifar_model assess`")
+        values = _read_fields(cls, valid, "", problems)
         return cls(**values, stored=stored, problems=tuple(problems))
 
 

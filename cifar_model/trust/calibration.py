@@ -4,6 +4,8 @@ import numpy as np
 
 from cifar_model.trust.metrics import checked_answers, cross_entropy_loss
 
+LARGEST_SHARE = 0.98  # of the smallest probability: taking all of it would call a class impossible
+
 
 def expected_calibration_error(y_true: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
     """Mean gap between how sure the classifier was and how often it was right, 0–1.
@@ -43,39 +45,38 @@ def reliability_bins(y_true: np.ndarray, probabilities: np.ndarray, bins: int = 
     return np.array([(confidence[part].mean(), right[part].mean(), len(part)) for part in parts])
 
 
-def scale_temperature(probabilities: np.ndarray, temperature: float, power: float = 0.0) -> np.ndarray:
-    """Softmax probabilities as they would be with all logits divided by `temperature`.
+def calibrate(probabilities: np.ndarray, calibration: dict) -> np.ndarray:
+    """A network's own softmax made honest, as a card's `calibration` says; {} changes nothing."""
+    temperature, even_share = calibration.get("temperature", 1.0), calibration.get("even_share", 0.0)
+    return probabilities if (temperature, even_share) == (1, 0) else rescale(probabilities, temperature, even_share)
 
-    Above 1 it makes answers less sure, below 1 surer; their order never changes (Guo et al. 2017, "On
-    Calibration of Modern Neural Networks", section 4.2).
 
-    With a `power` q other than 0, what is divided is not ln p but (p^q - 1) / q (Box & Cox 1964), of which ln p is the
-    limit at q = 0. A network trained with label smoothing leaves every class a floor of probability; below 0 the
-    power tells apart what lies near that floor, which no single temperature can.
+def rescale(probabilities: np.ndarray, temperature: float, even_share: float = 0.0) -> np.ndarray:
+    """Take what is spread evenly out of probabilities, then divide their logarithms by a temperature.
+
+    A network trained with label smoothing, or shown pictures of other things with every class alike as their target,
+    gives each class a floor: its answer is a mixture of what it believes and of the uniform distribution, and no
+    temperature undoes a mixture. So `even_share` of the smallest probability is first subtracted from all ten. Above 1
+    the temperature makes answers less sure, below 1 surer (Guo et al. 2017, "On Calibration of Modern Neural Networks",
+    section 4.2). The order of the classes never changes.
 
     Parameters
     ----------
     probabilities : array (n, classes), rows sum to 1
     temperature : above 0
-    power : usually -1 to 0
+    even_share : 0 to below 1
 
     Returns
     -------
     array (n, classes) of the same dtype, rows sum to 1
     """
     probabilities = np.asarray(probabilities)
-    logits = _box_cox(probabilities, power) / temperature
+    logits = _logits(probabilities, even_share) / temperature
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return (powers / powers.sum(axis=1, keepdims=True)).astype(probabilities.dtype)
 
 
-def calibrate(probabilities: np.ndarray, calibration: dict) -> np.ndarray:
-    """A network's own softmax made honest: `scale_temperature` as a card's `calibration` says; {} changes nothing."""
-    temperature, power = calibration.get("temperature", 1.0), calibration.get("power", 0.0)
-    return probabilities if (temperature, power) == (1, 0) else scale_temperature(probabilities, temperature, power)
-
-
-def fit_temperature(y_true: np.ndarray, probabilities: np.ndarray, power: float = 0.0) -> float:
+def fit_temperature(y_true: np.ndarray, probabilities: np.ndarray, even_share: float = 0.0) -> float:
     """The temperature with the lowest cross-entropy on these labels, 0.05 to 20 (Guo et al. 2017, section 4.2).
 
     Fit it on pictures that the network has neither learnt from nor is scored on.
@@ -86,7 +87,7 @@ def fit_temperature(y_true: np.ndarray, probabilities: np.ndarray, power: float 
         No labels, or arrays that don't belong together.
     """
     y_true, probabilities = checked_answers(y_true, probabilities)
-    logits = _box_cox(probabilities, power)
+    logits = _logits(probabilities, even_share)
     logits -= logits.max(axis=1, keepdims=True)
     wanted = logits[np.arange(len(y_true)), y_true].mean()
     low, high = 1 / 20, 20.0  # of the inverse temperature: in it the loss is convex, its slope rises
@@ -99,10 +100,10 @@ def fit_temperature(y_true: np.ndarray, probabilities: np.ndarray, power: float 
 
 
 def fit_calibration(y_true: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """What `calibrate` needs, with the lowest cross-entropy on these labels: {"temperature", "power"}.
+    """What `calibrate` needs, with the lowest cross-entropy on these labels: {"temperature", "even_share"}.
 
-    The power is another than 0 only where these pictures clearly ask for a second number, that is, where it lowers
-    the Bayesian information criterion (Schwarz 1978).
+    The even share is another than 0 only where these pictures clearly ask for a second number, that is, where it
+    lowers the Bayesian information criterion (Schwarz 1978).
 
     Raises
     ------
@@ -111,17 +112,18 @@ def fit_calibration(y_true: np.ndarray, probabilities: np.ndarray) -> dict[str, 
     """
     y_true, probabilities = checked_answers(y_true, probabilities)
 
-    def loss(power: float) -> float:
-        temperature = fit_temperature(y_true, probabilities, power)
-        return cross_entropy_loss(y_true, scale_temperature(probabilities.astype(float), temperature, power))
+    def loss(even_share: float) -> float:
+        temperature = fit_temperature(y_true, probabilities, even_share)
+        return cross_entropy_loss(y_true, rescale(probabilities.astype(float), temperature, even_share))
 
-    coarse = min(np.arange(-10, 6) / 10, key=loss)
-    best = float(min(coarse + np.arange(-9, 10) / 100, key=loss))
+    coarse = min(np.arange(10) / 10, key=loss)
+    best = float(min(np.clip(coarse + np.arange(-9, 10) / 100, 0, LARGEST_SHARE), key=loss))
     if 2 * len(y_true) * (loss(0.0) - loss(best)) <= np.log(len(y_true)):
         best = 0.0
-    return {"temperature": fit_temperature(y_true, probabilities, best), "power": best}
+    return {"temperature": fit_temperature(y_true, probabilities, best), "even_share": best}
 
 
-def _box_cox(probabilities: np.ndarray, power: float) -> np.ndarray:
-    logits = np.log(np.maximum(probabilities.astype(float), 1e-30))
-    return np.expm1(power * logits) / power if power else logits
+def _logits(probabilities: np.ndarray, even_share: float) -> np.ndarray:
+    probabilities = probabilities.astype(float)
+    floor = even_share * probabilities.min(axis=1, keepdims=True)
+    return np.log(np.maximum(probabilities - floor, 1e-30))

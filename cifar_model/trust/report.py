@@ -80,11 +80,11 @@ class Report:
 
     @cached_property
     def calibration(self) -> dict[str, float]:
-        """What `calibration.calibrate` needs: temperature and power; {} where none was fitted."""
+        """What `calibration.calibrate` needs: temperature and even share; {} where none was fitted."""
         fitted = self._measured.calibration
         if fitted is None or fitted.temperature is None:
             return {}
-        return {"temperature": fitted.temperature, "power": fitted.power}
+        return {"temperature": fitted.temperature, "even_share": fitted.even_share}
 
     @cached_property
     def probabilities(self) -> np.ndarray | None:

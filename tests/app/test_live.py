@@ -127,12 +127,12 @@ def test_hostile_bytes_are_refused_where_all_pictures_are(live):
 
 def test_the_card_for_the_browser():
     card = {
-        "calibration": {"temperature": 2.0, "power": -0.5, "bins": [[1, 2, 3]]},
+        "calibration": {"temperature": 2.0, "even_share": 0.5, "bins": [[1, 2, 3]]},
         "sets": {"method": "RAPS", "penalty": 0.1, "rank": 3, "levels": {"95": {"threshold": 1.0}}, "fitted_on": "x"},
         "scope": {"method": "spoilt pictures and class means", "threshold": -1.0},
     }
     about = about_model(ModelInfo("m", Path("m"), "m (90 %)", card, "run"), "a/b.tflite")
-    assert about["calibration"] == {"temperature": 2.0, "power": -0.5}
+    assert about["calibration"] == {"temperature": 2.0, "even_share": 0.5}
     assert set(about["sets"]) == {"penalty", "rank", "levels"}
     assert (about["scope"], about["note"]) == (None, NO_SCOPE)
     card["scope"] = {"method": METHOD, "threshold": 0.4, "false_alarms": 0.05}

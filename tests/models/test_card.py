@@ -108,3 +108,12 @@ def test_pages_command_line_and_classifier_take_nonsense(tmp_path, monkeypatch, 
     classifier = Classifier("edited")
     assert classifier.calibration == {} and classifier.scope_threshold is None
     assert classifier.predict(np.zeros((1, 32, 32, 3), np.uint8)).shape == (1, 10)
+
+
+def test_a_calibration_of_the_kind_before_schema_2_is_left_out_and_told():
+    older = {"schema": 1, "calibration": {"temperature": 1.2, "power": -0.4}, "sets": {"method": "RAPS"}, "scope": {}}
+    card = Card.from_dict(older)
+    assert card.calibration is None and card.sets is None and card.scope is None
+    assert any("assess" in problem for problem in card.problems)
+    plain = Card.from_dict({"schema": 1, "calibration": {"temperature": 1.2, "power": 0.0}})
+    assert plain.calibration.temperature == 1.2 and not plain.problems

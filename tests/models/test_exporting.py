@@ -23,9 +23,9 @@ from cifar_model.networks.build import build_network
 from cifar_model.networks.portable import calibrated, rebuilt
 from cifar_model.networks.views import mirror_average
 from cifar_model.storage import assets_dir, write_json
-from cifar_model.trust.calibration import scale_temperature
+from cifar_model.trust.calibration import rescale
 
-CALIBRATION = {"temperature": 1.4, "power": -0.3, "fitted_on": "made up"}
+CALIBRATION = {"temperature": 1.4, "even_share": 0.6, "fitted_on": "made up"}
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_an_export_answers_as_the_model_does_and_its_example_runs(model, picture
     check = json.loads((out / CHECK_FILE).read_text())
     assert set(check["largest_difference"]) == set(FORMATS[to].files)
     assert max(check["largest_difference"].values()) <= 1e-5 and check["classes"] == list(CLASS_NAMES)
-    assert check["calibration"] == ({"temperature": 1.4, "power": -0.3} if options else None)
+    assert check["calibration"] == ({"temperature": 1.4, "even_share": 0.6} if options else None)
     assert (out / "classes.txt").read_text().split() == list(CLASS_NAMES)
 
     program = example(to)
@@ -97,9 +97,9 @@ def test_onnx_has_one_input_with_the_pixels_name(model, tmp_path):
     assert [(one.name, one.shape[1:]) for one in session.get_inputs()] == [("pixels", [32, 32, 3])]
 
 
-@pytest.mark.parametrize(("temperature", "power"), [(1.0, 0.0), (2.5, 0.0), (0.4, 0.0), (1.4, -0.6), (0.7, 0.3)])
+@pytest.mark.parametrize(("temperature", "even_share"), [(1.0, 0.0), (2.5, 0.0), (0.4, 0.0), (1.4, 0.6), (0.7, 0.98)])
 @pytest.mark.parametrize("ends", ["dense", "softmax", "activation", "order", "mirror"])
-def test_calibration_behind_the_softmax_is_the_cards(pictures, ends, temperature, power):
+def test_calibration_behind_the_softmax_is_the_cards(pictures, ends, temperature, even_share):
     keras = import_keras()
     keras.utils.set_random_seed(5)
     start = keras.Input((32, 32, 3))
@@ -116,8 +116,8 @@ def test_calibration_behind_the_softmax_is_the_cards(pictures, ends, temperature
     network = keras.Model(start, x, name="small")
     if ends == "mirror":
         network = mirror_average(network)
-    found = calibrated(network, temperature, power).predict_on_batch(pictures)
-    wanted = scale_temperature(network.predict_on_batch(pictures).astype(np.float64), temperature, power)
+    found = calibrated(network, temperature, even_share).predict_on_batch(pictures)
+    wanted = rescale(network.predict_on_batch(pictures).astype(np.float64), temperature, even_share)
     assert np.abs(found - wanted).max() < 1e-5
 
 

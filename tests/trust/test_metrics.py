@@ -11,7 +11,7 @@ from cifar_model.trust.calibration import (
     fit_calibration,
     fit_temperature,
     reliability_bins,
-    scale_temperature,
+    rescale,
 )
 from cifar_model.trust.metrics import (
     accuracy_score,
@@ -114,10 +114,10 @@ def test_temperature_scaling_divides_the_logits():
     logits = np.random.default_rng(0).normal(0, 3, (50, 10))
     for temperature in (0.3, 1.0, 4.0):
         expected = np.exp(logits / temperature) / np.exp(logits / temperature).sum(1, keepdims=True)
-        scaled = scale_temperature(np.exp(logits) / np.exp(logits).sum(1, keepdims=True), temperature)
+        scaled = rescale(np.exp(logits) / np.exp(logits).sum(1, keepdims=True), temperature)
         np.testing.assert_allclose(scaled, expected, rtol=1e-6)
     certain = np.eye(10, dtype=np.float32)
-    np.testing.assert_array_equal(scale_temperature(certain, 0.5), certain)
+    np.testing.assert_array_equal(rescale(certain, 0.5), certain)
 
 
 def test_fitted_temperature_undoes_a_known_one_and_beats_its_neighbours():
@@ -125,16 +125,16 @@ def test_fitted_temperature_undoes_a_known_one_and_beats_its_neighbours():
     logits = rng.normal(0, 2, (20_000, 10))
     truth = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     labels = (truth.cumsum(1) > rng.random((len(truth), 1))).argmax(1)
-    sharpened = scale_temperature(truth, 0.4)
+    sharpened = rescale(truth, 0.4)
     fitted = fit_temperature(labels, sharpened)
     assert abs(fitted - 2.5) < 0.1
 
     def loss(temperature):
-        return cross_entropy_loss(labels, scale_temperature(sharpened, temperature))
+        return cross_entropy_loss(labels, rescale(sharpened, temperature))
 
     assert loss(fitted) <= min(loss(fitted * 0.99), loss(fitted * 1.01))
     # As well calibrated as the true probabilities are on the same draw of labels.
-    error = expected_calibration_error(labels, scale_temperature(sharpened, fitted))
+    error = expected_calibration_error(labels, rescale(sharpened, fitted))
     assert abs(error - expected_calibration_error(labels, truth)) < 0.003
 
 
@@ -148,27 +148,32 @@ def test_reliability_bins_add_up_to_the_calibration_error(answers):
         reliability_bins(y, p, 0)
 
 
-def test_power_scaling_is_a_softmax_of_box_cox():
+def test_an_even_share_is_taken_out_of_all_classes_before_the_temperature():
     p = np.random.default_rng(0).dirichlet(np.ones(10), 50)
-    for power in (-0.6, 0.4):
-        logits = (p**power - 1) / power / 1.7
-        expected = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-        np.testing.assert_allclose(scale_temperature(p, 1.7, power), expected, rtol=1e-9)
-    np.testing.assert_allclose(scale_temperature(p, 1.7, 1e-9), scale_temperature(p, 1.7), rtol=1e-6)
+    for share in (0.3, 0.9):
+        left = (p - share * p.min(1, keepdims=True)) ** (1 / 1.7)
+        np.testing.assert_allclose(rescale(p, 1.7, share), left / left.sum(1, keepdims=True), rtol=1e-9)
     np.testing.assert_array_equal(calibrate(p, {}), p)
-    older = calibrate(p, {"temperature": 0.6})  # cards from before the power
-    np.testing.assert_array_equal(older, scale_temperature(p, 0.6))
+    np.testing.assert_array_equal(calibrate(p, {"temperature": 0.6}), rescale(p, 0.6))
 
 
-def test_a_power_is_fitted_only_where_it_is_needed():
+def test_an_even_share_undoes_a_mixture_with_the_uniform_distribution():
+    """Answers that are sure but for a floor: exactly what label smoothing asks for."""
+    p = np.full((1, 10), 0.01)
+    p[0, 3] = 0.91
+    assert rescale(p, 1.0, 0.98)[0, 3] > 0.998
+
+
+def test_an_even_share_is_fitted_only_where_it_is_needed():
     rng = np.random.default_rng(2)
     truth = rng.dirichlet(np.full(10, 0.2), 4000)
     labels = (truth.cumsum(1) > rng.random((len(truth), 1))).argmax(1)
-    assert fit_calibration(labels, scale_temperature(truth, 1.5))["power"] == 0
+    assert fit_calibration(labels, rescale(truth, 1.5))["even_share"] == 0
     smoothed = 0.8 * truth + 0.02  # what label smoothing of 0.2 asks a network to answer
     fitted = fit_calibration(labels, smoothed)
-    assert fitted["power"] < -0.1
-    one = scale_temperature(smoothed, fit_temperature(labels, smoothed))
+    assert 0.8 < fitted["even_share"] < 1
+    one = rescale(smoothed, fit_temperature(labels, smoothed))
     two = calibrate(smoothed, fitted)
-    assert cross_entropy_loss(labels, two) < cross_entropy_loss(labels, one) - 0.005
+    assert cross_entropy_loss(labels, two) < cross_entropy_loss(labels, one) - 0.01
+    assert expected_calibration_error(labels, two) < 0.5 * expected_calibration_error(labels, one)
     np.testing.assert_array_equal(two.argmax(1), smoothed.argmax(1))

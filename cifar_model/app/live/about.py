@@ -30,7 +30,7 @@ def about_model(model: ModelInfo, url: str | None) -> dict:
         "name": model.name,
         "title": model.title,
         "url": url,
-        "calibration": {key: calibration[key] for key in ("temperature", "power") if key in calibration},
+        "calibration": {key: calibration[key] for key in ("temperature", "even_share") if key in calibration},
         "sets": sets and {key: sets[key] for key in ("penalty", "rank", "levels")},
         "scope": scope,
         "note": note,

@@ -6,7 +6,7 @@ import streamlit as st
 from cifar_model.app.models.words import show_missing
 from cifar_model.app.shared import resources
 from cifar_model.classes import CLASS_NAMES
-from cifar_model.text import escape_markdown
+from cifar_model.text import escape_markdown, share
 from cifar_model.trust.report import Report
 
 
@@ -31,7 +31,7 @@ def _reasons(report: Report) -> None:
         st.subheader("How faithful are its explanations?", anchor=False)
         st.markdown(
             f"Classify marks where in an image the evidence for a class lies. On {why.images:,} test images, "
-            f"hiding the marked fifth of the pixels cost the class {100 * why.drop_marked:.0f} points of "
+            f"hiding the marked fifth of the pixels{f' ({escape_markdown(why.removed)})' if why.removed else ''} cost the class {100 * why.drop_marked:.0f} points of "
             f"probability, hiding a random fifth {100 * why.drop_random:.0f}. The wider apart, the more faithful."
         )
 
@@ -61,11 +61,13 @@ def _gaps(report: Report) -> None:
 
 
 def _correction(report: Report) -> str:
-    temperature, power = report.calibration["temperature"], report.calibration["power"]
+    temperature, even_share = report.calibration["temperature"], report.calibration["even_share"]
     said = (
         f"a temperature of {temperature:.2f} (one number for all answers: above 1 lowers confidence, below 1 raises it)"
     )
-    return said + (f" and a power of {power:.2f} (a second one, for where a single one does not fit)" if power else "")
+    if not even_share:
+        return said
+    return f"{said}, after {share(even_share, 0)} of the smallest probability, a floor of every class, is taken off all"
 
 
 def show_sets(report: Report) -> None:

@@ -45,7 +45,7 @@ def export_model(
     to : a key of `FORMATS`
     out : the folder to write; an older export there is replaced
     reference : uint8 (n, 32, 32, 3) → float32 (n, 10), what the exported files have to answer
-    calibration : a card's temperature and power, to become part of the network; None or {}: its own softmax
+    calibration : a card's temperature and even share, to become part of the network; None or {}: its own softmax
     name : what the model is called
     data : CIFAR-10's folder or archive, for the comparison; None: wherever it is found
 
@@ -66,7 +66,7 @@ def export_model(
     if to not in FORMATS:
         raise SettingsError(f"Unknown format {to!r}. Choose one of: {', '.join(FORMATS)}.")
     form = FORMATS[to]
-    calibration = {key: value for key, value in (calibration or {}).items() if key in ("temperature", "power")}
+    calibration = {key: value for key, value in (calibration or {}).items() if key in ("temperature", "even_share")}
     if missing := form.missing():
         raise ModelError(f"{form.title} needs {' and '.join(missing)}, not installed here: {INSTALL}")
     _check_free(out)

@@ -1,12 +1,10 @@
 // What a network's softmax is worth, as the model's card says: cifar_model.trust, computed here from ten numbers.
 
-/** trust.calibration's `calibrate`: { temperature, power } of the card; {} changes nothing. */
-export const calibrate = (probabilities, { temperature = 1, power = 0 }) => {
-  if (temperature === 1 && power === 0) return [...probabilities];
-  const logits = Array.from(probabilities, (p) => {
-    const log = Math.log(Math.max(p, 1e-30));
-    return (power ? Math.expm1(power * log) / power : log) / temperature;
-  });
+/** trust.calibration's `calibrate`: { temperature, even_share } of the card; {} changes nothing. */
+export const calibrate = (probabilities, { temperature = 1, even_share: evenShare = 0 }) => {
+  if (temperature === 1 && evenShare === 0) return [...probabilities];
+  const floor = evenShare * Math.min(...probabilities);
+  const logits = Array.from(probabilities, (p) => Math.log(Math.max(p - floor, 1e-30)) / temperature);
   const top = Math.max(...logits), powers = logits.map((logit) => Math.exp(logit - top));
   const sum = powers.reduce((total, value) => total + value, 0);
   return powers.map((value) => value / sum);
