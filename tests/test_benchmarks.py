@@ -43,7 +43,11 @@ def test_help(name):
     ("name", "options", "columns"),
     [
         ("machine_use", ("--rounds", 1, "--size", 64, "--batch-size", 20), {"over the product"}),
-        ("explanations", ("--images", 3, "--model", "seed-cnn", "--method", "Grad-CAM"), {"mean colour", "blurred"}),
+        (
+            "explanations",
+            ("--images", 3, "--model", "seed-cnn", "--method", "Grad-CAM"),
+            {"mean colour", "blurred", "noise", "inserted"},
+        ),
         ("answers", ("--files", 20, "--rounds", 1, "--repeats", 3, "--model", "seed-cnn"), {"pictures/s", "ratio"}),
         ("time_to_accuracy", ("--epochs", 1, "--fraction", 0.2, "--checks", 1, "--minutes", 0), {"times sooner"}),
         ("eight_epochs", ("--epochs", 1, "--recipe", "quick", "--fraction", 0.2, "--no-torch"), {"averaged %"}),

@@ -29,9 +29,10 @@ def _reasons(report: Report) -> None:
     why = report.explanation
     if why is not None:
         st.subheader("How faithful are its explanations?", anchor=False)
+        how = f" ({escape_markdown(why.removed)})" if why.removed else ""
         st.markdown(
             f"Classify marks where in an image the evidence for a class lies. On {why.images:,} test images, "
-            f"hiding the marked fifth of the pixels{f' ({escape_markdown(why.removed)})' if why.removed else ''} cost the class {100 * why.drop_marked:.0f} points of "
+            f"hiding the marked fifth of the pixels{how} cost the class {100 * why.drop_marked:.0f} points of "
             f"probability, hiding a random fifth {100 * why.drop_random:.0f}. The wider apart, the more faithful."
         )
 
