@@ -123,7 +123,7 @@ class Classifier:
         if self.sets:
             sets = np.stack([answer_sets(fitted, self.sets, level) for level in LEVELS], axis=1)
         if self.scope_threshold is not None:
-            scope = scope_score(fitted)
+            scope = scope_score(raw)
             in_scope = scope >= self.scope_threshold
         return Answer(calibrate(raw, self.calibration), raw, sets, scope, in_scope)
 

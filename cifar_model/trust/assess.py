@@ -87,7 +87,7 @@ def assess(
     held_labels, labels = untouched[1], test[1]
 
     calibration = fit_calibration(selection[1], chosen_by)
-    held, answers = calibrate(held, calibration), calibrate(raw, calibration)
+    held_raw, held, answers = held, calibrate(held, calibration), calibrate(raw, calibration)
     confusion = confusion_matrix(labels, answers.argmax(axis=1))
     scores = {
         "test_accuracy": float(accuracy_score(labels, answers.argmax(axis=1))),
@@ -119,7 +119,7 @@ def assess(
             "bins_before": _rounded(reliability_bins(labels, raw).tolist()),
         },
         "sets": sets,
-        "scope": _scope_card(held, answers, calibrate(nothing, calibration)),
+        "scope": _scope_card(held_raw, raw, nothing),
     }
     if len(np.unique(labels)) > 1:
         card["mixes"] = _rounded(mix_scores(believed, *test))
@@ -141,11 +141,11 @@ def scores_by_class(confusion: np.ndarray) -> dict[str, dict[str, float | None]]
 
 
 def _scope_card(held: np.ndarray, test: np.ndarray, outside: np.ndarray) -> dict:
-    """The card's part on scope, from calibrated answers (n, 10) to held-out, test and generated pictures."""
+    """The card's part on scope, from the network's own answers (n, 10) to held-out, test and generated pictures."""
     threshold = fit_threshold(held)
-    on_test = scope_score(test)
-    edges = np.linspace(0, 1, SCOPE_BINS + 1)
-    counts = [np.histogram(scores, edges)[0].tolist() for scores in (on_test, scope_score(outside))]
+    on_test, on_outside = scope_score(test), scope_score(outside)
+    edges = np.histogram_bin_edges(np.concatenate([on_test, on_outside]), SCOPE_BINS)
+    counts = [np.histogram(scores, edges)[0].tolist() for scores in (on_test, on_outside)]
     return {
         "method": METHOD,
         "threshold": threshold,

@@ -137,7 +137,7 @@ def test_the_card_for_the_browser():
     assert (about["scope"], about["note"]) == (None, NO_SCOPE)
     card["scope"] = {"method": METHOD, "threshold": 0.4, "false_alarms": 0.05}
     about = about_model(ModelInfo("m", Path("m"), "m (90 %)", card, "run"), "a/b.tflite")
-    assert (about["scope"], about["note"]) == ({"score": "confidence", "threshold": 0.4}, "")
+    assert (about["scope"], about["note"]) == ({"score": "generalisedEntropy", "threshold": 0.4}, "")
     about = about_model(ModelInfo("m@1", Path("m"), "m, epoch 1", card, "epoch"), None)
     assert (about["calibration"], about["sets"], about["scope"], about["note"]) == ({}, None, None, "")
 

@@ -19,6 +19,7 @@ from cifar_model.pictures.mix import MODES, blend
 from cifar_model.storage import assets_dir
 from cifar_model.trust.answer_sets import LEVELS, answer_sets, describe_set
 from cifar_model.trust.calibration import calibrate
+from cifar_model.trust.scope import scope_score
 
 MODEL = assets_dir() / "models" / "lab-net"
 SAMPLES = assets_dir() / "samples"
@@ -145,8 +146,8 @@ def test_engine_mixes_and_reads_as_the_server(engine):
         return rows.map((raw) => {
             const calibrated = engine.calibrate(raw, card.calibration);
             const sets = [90, 95, 99].map((level) => engine.answerSet(calibrated, card.sets, level));
-            const scope = { score: "confidence", threshold: 0.5 };
-            const [outside, unknown] = [scope, null].map((one) => engine.isOutside(calibrated, raw, one));
+            const scope = { score: "generalisedEntropy", threshold: 0.2 };
+            const [outside, unknown] = [scope, null].map((one) => engine.isOutside(raw, one));
             return { calibrated, sets, outside, unknown, said: engine.setInWords(sets[1], names, 95) };
         });"""
     read = engine("trust.js", script, [raw.tolist(), card, CLASS_NAMES])
@@ -156,7 +157,7 @@ def test_engine_mixes_and_reads_as_the_server(engine):
         members = answer_sets(calibrated, card["sets"], level)
         assert [row["sets"][number] for row in read] == [np.flatnonzero(row).tolist() for row in members]
     assert [row["said"] for row in read] == [describe_set(row, 95) for row in answer_sets(calibrated, card["sets"], 95)]
-    assert [row["outside"] for row in read] == (calibrated.max(1) < 0.5).tolist()
+    assert [row["outside"] for row in read] == (scope_score(raw) < 0.2).tolist()
     assert {row["unknown"] for row in read} == {None}
 
 

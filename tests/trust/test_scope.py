@@ -7,9 +7,13 @@ from cifar_model.trust.outside import outside_pictures
 from cifar_model.trust.scope import FALSE_ALARMS, fit_threshold, scope_score
 
 
-def test_the_score_is_the_largest_probability():
+def test_the_score_is_generalised_entropy_between_even_and_certain():
     p = np.random.default_rng(0).dirichlet(np.ones(10), 20)
-    np.testing.assert_allclose(scope_score(p), [max(row) for row in p], rtol=1e-6)
+    wanted = [1 - sum((x * (1 - x)) ** 0.1 for x in row) / (10 * 0.09**0.1) for row in p]
+    np.testing.assert_allclose(scope_score(p), wanted, rtol=1e-5)
+    np.testing.assert_allclose(scope_score(np.full((1, 10), 0.1)), 0, atol=1e-6)
+    np.testing.assert_allclose(scope_score(np.eye(10, dtype=np.float32)), 1)
+    assert (np.diff(scope_score(np.array([[1 - 9 * e, *[e] * 9] for e in (0.1, 0.05, 0.01, 1e-6)]))) > 0).all()
 
 
 def test_threshold_flags_the_promised_share():

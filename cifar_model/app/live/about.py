@@ -11,7 +11,7 @@ from cifar_model.models.folder import ModelInfo
 from cifar_model.trust.scope import METHOD
 
 # Methods of a card's `scope` that need no more than ten probabilities: what live/trust.js calls them.
-BROWSER_SCORES = {METHOD: "confidence"}
+BROWSER_SCORES = {METHOD: "generalisedEntropy"}
 NO_SCOPE = "Live can't tell whether a picture shows none of the ten: for this network that takes more than its answer."
 
 

@@ -11,6 +11,8 @@ from cifar_model.trust.answer_sets import LEVELS
 
 PERCENTAGES = {False: "Calibrated", True: "Raw softmax"}
 FIRST, SECOND = "model", "second_model"  # session keys of the two choices; `_epoch` behind them: of their epochs
+NONE = ""  # chosen: no second model
+BESIDE = "beside_model"  # of the second one on a page that opens with two
 REFUSED = "model_link_refused"  # session key: the link named no model of these, and none was chosen since
 LINK = "model"  # ?model=lab-net,seed-cnn
 NO_MODEL = (
@@ -26,7 +28,7 @@ def use_model(name: str, key: str = FIRST) -> None:
     remember(f"{key}_epoch", int(epoch) if epoch.isdigit() else None)
 
 
-def read_model_link() -> None:
+def read_model_link(second: str = SECOND) -> None:
     """Take the models from ?model=lab-net,seed-cnn, once for each link; note where it names one that isn't here."""
     wanted = st.query_params.get(LINK)
     if wanted is None or wanted == st.session_state.get("model_link"):
@@ -38,9 +40,9 @@ def read_model_link() -> None:
         return
     use_model(names[0])
     if len(names) == 2:
-        use_model(names[1], SECOND)
+        use_model(names[1], second)
     else:
-        forget(SECOND)
+        remember(second, NONE)
 
 
 def write_link(**parts: str) -> None:
@@ -62,9 +64,13 @@ def choose_model(place: DeltaGenerator) -> ModelInfo | None:
         return _choose(known, FIRST, "Model", label_visibility="collapsed")
 
 
-def choose_models(place: DeltaGenerator) -> tuple[list[ModelInfo], Reading]:
-    """One model or two, and how answers are shown: a box and "Options", remembered from page to page."""
-    read_model_link()
+def choose_models(place: DeltaGenerator, beside: str | None = None) -> tuple[list[ModelInfo], Reading]:
+    """One model or two, and how answers are shown: a box and "Options", remembered from page to page.
+
+    beside : the second model with which this page opens, where it is there; the choice is then this page's own
+    """
+    key = SECOND if beside is None else BESIDE
+    read_model_link(key)
     if st.session_state.get(REFUSED):
         st.warning("The link names a model that isn't here; the usual one is shown.", icon=":material/link_off:")
     model = choose_model(place)
@@ -73,7 +79,7 @@ def choose_models(place: DeltaGenerator) -> tuple[list[ModelInfo], Reading]:
     known = {each.name: each for each in resources.models()}
     with place, st.popover("Options", icon=":material/tune:", key="options"):
         second = _choose(
-            known, SECOND, "Compare with", index=None, placeholder="a second model (optional)",
+            known, key, "Compare with", optional=True, default=beside,
             help="A second network answers the same images, beside the first.",
         )  # fmt: skip
         models = list({each.name: each for each in (model, second) if each is not None}.values())
@@ -81,7 +87,9 @@ def choose_models(place: DeltaGenerator) -> tuple[list[ModelInfo], Reading]:
     return models, reading
 
 
-def _choose(known: dict[str, ModelInfo], key: str, label: str, **options) -> ModelInfo | None:
+def _choose(
+    known: dict[str, ModelInfo], key: str, label: str, *, optional: bool = False, **options
+) -> ModelInfo | None:
     """A box with the models, and a second one with the epochs of a run that kept some."""
     epochs: dict[str, dict[int, ModelInfo]] = {}
     for name, model in known.items():
@@ -90,16 +98,16 @@ def _choose(known: dict[str, ModelInfo], key: str, label: str, **options) -> Mod
             epochs.setdefault(run, {})[int(number)] = model
     inside = {model.name for kept in epochs.values() for model in kept.values()}
     titles = {name: model.title for name, model in known.items() if name not in inside}
-    if remembered(key) not in (None, *titles):  # deleted or renamed meanwhile
+    if remembered(key) not in (None, NONE, *titles):  # deleted or renamed meanwhile
         forget(key)
-    if options.get("index", 0) is None:
-        options["index"] = None
+    if optional:
+        titles = {NONE: "No second model"} | titles
     elif remembered(key) is None:
         remember(key, next(iter(titles)))
     name = kept_widget(
         st.selectbox, label, list(titles), key=key, format_func=titles.get, width=230, on_change=_chosen, **options
     )
-    if name is None or name not in epochs:
+    if name not in epochs:
         return known.get(name)
     numbers = [None, *epochs[name]]
     if remembered(f"{key}_epoch") not in numbers:

@@ -129,7 +129,7 @@ class Page {
     const { model } = this.data;
     const calibrated = calibrate(raw, model.calibration);
     const members = model.sets ? answerSet(calibrated, model.sets, this.state.level) : null;
-    return { raw: [...raw], calibrated, members, outside: isOutside(calibrated, raw, model.scope) };
+    return { raw: [...raw], calibrated, members, outside: isOutside(raw, model.scope) };
   }
 
   #draw(pixels) {

@@ -32,13 +32,15 @@ export const setInWords = (members, names, level) => {
   return `${chosen.length ? `${chosen.join(", ")} or ` : ""}${last} (${level} %)`;
 };
 
+const GAMMA = 0.1, EVEN = 10 * (0.1 * 0.9) ** GAMMA;
 const SCORES = {
-  confidence: (calibrated) => Math.max(...calibrated),
+  // trust.scope's `scope_score`
+  generalisedEntropy: (raw) => 1 - raw.reduce((sum, p) => sum + Math.max(p * (1 - p), 0) ** GAMMA, 0) / EVEN,
 };
 
 /** Whether it looks like none of the ten; null where the card's score needs more than ten probabilities. */
-export const isOutside = (calibrated, raw, scope) =>
-  scope && SCORES[scope.score] ? SCORES[scope.score](calibrated, raw) < scope.threshold : null;
+export const isOutside = (raw, scope) =>
+  scope && SCORES[scope.score] ? SCORES[scope.score](raw) < scope.threshold : null;
 
 /** The mean over the last moments: `seconds` is the time in which an answer's weight falls to a third; 0: none. */
 export class Smoother {
