@@ -46,8 +46,8 @@ class Recipe:
 
 _PLAIN = {
     "seed": Recipe(15, 32, 1e-3, "adam", augment=False, schedule="constant"),
-    "quick": Recipe(6, 128, 3e-3, "adam", augment=True, warmup=0.05, shift=1),
-    "full": Recipe(40, 128, 3e-3, "adam", augment=True, warmup=0.05),
+    "quick": Recipe(6, 128, 0.03, "muon", augment=True, warmup=0.05, shift=1),
+    "full": Recipe(60, 128, 0.03, "muon", augment=True, warmup=0.05),
 }
 RECIPE_TABLE = {
     "seed-cnn": _PLAIN,
