@@ -53,4 +53,4 @@ def calibrated(network: "keras.Model", temperature: float, even_share: float = 0
         answer = answer - even_share * ops.min(answer, axis=-1, keepdims=True)
     logits = ops.log(ops.maximum(answer, 1e-30)) / temperature
     found = layers.Softmax(dtype="float32", name="calibrated_probabilities")(logits)
-    return Model(network.inputs, found, name=f"{network.name.removesuffix(MIRROR_SUFFIX)}-calibrated")
+    return Model(network.inputs[0], found, name=f"{network.name.removesuffix(MIRROR_SUFFIX)}-calibrated")

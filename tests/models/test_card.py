@@ -84,7 +84,7 @@ def test_what_was_written_is_read_and_stays_readable_by_hand(tmp_path):
     card = read_card(tmp_path)
     assert card.schema == SCHEMA and card["somebody's own"] == [1, {"a": 2}] and card.get("no such") is None
     assert card == Card.from_dict(json.loads(json.dumps(stored)) | {"schema": SCHEMA})
-    assert (tmp_path / CARD_FILE).read_text(encoding="utf-8").startswith('{\n  "schema": 1,\n  "name": "mine",\n')
+    assert (tmp_path / CARD_FILE).read_text(encoding="utf-8").startswith('{\n  "schema": 2,\n  "name": "mine",\n')
 
 
 def test_a_card_beyond_all_depth_is_a_message(tmp_path):

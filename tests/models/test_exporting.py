@@ -62,7 +62,7 @@ def needed(to):
 @pytest.mark.parametrize("to", FORMATS)
 def test_an_export_answers_as_the_model_does_and_its_example_runs(model, pictures, tmp_path, to):
     needed(to)
-    options = ["--calibrated"] if to != "keras" else []
+    options = ["--calibrated"] if to not in ("keras", "h5") else []
     out = tmp_path / "out"
     code, said = call("export", model, "--to", to, "--out", out, *options)
     assert code == 0, said
@@ -86,6 +86,11 @@ def test_an_export_answers_as_the_model_does_and_its_example_runs(model, picture
     assert done.returncode == 0, done.stderr
     name, probability = done.stdout.split()[-2:]
     assert name == CLASS_NAMES[ours[3].argmax()] and abs(float(probability) - ours[3].max()) < 1e-4
+
+
+def test_hdf5_refuses_a_calibration(model, tmp_path):
+    code, said = call("export", model, "--to", "h5", "--calibrated", "--out", tmp_path / "out")
+    assert code == 1 and "HDF5 holds Keras's layers alone" in said and not list(tmp_path.iterdir())
 
 
 def test_onnx_has_one_input_with_the_pixels_name(model, tmp_path):

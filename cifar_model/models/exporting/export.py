@@ -133,6 +133,10 @@ def _ready(network, calibration: dict, to: str):
             f"This model was brought in as a {foreign[0].kind} file, and its network can't be turned into {to}. "
             "Use the file that it came from, or bring in the .keras or .h5 file that it was made of."
         )
+    if calibration and to == "h5":
+        raise ModelError(
+            "HDF5 holds Keras's layers alone, and calibration is more than that. Leave it out, or choose another format."
+        )
     return calibrated(rebuilt(network), **calibration) if calibration else rebuilt(network)
 
 
