@@ -135,7 +135,7 @@ def _ready(network, calibration: dict, to: str):
         )
     if calibration and to == "h5":
         raise ModelError(
-            "HDF5 holds Keras's layers alone, and calibration is more than that. Leave it out, or choose another format."
+            "HDF5 holds Keras's layers alone, and a calibration is more: leave it out, or choose another format."
         )
     return calibrated(rebuilt(network), **calibration) if calibration else rebuilt(network)
 
