@@ -51,7 +51,7 @@ def main(data, epochs, recipe, validation, fraction, seed, torch_python, torch):
             say("lab-net, epoch {epoch}: validation accuracy {val_accuracy:.4f}, {seconds:.0f} s".format(**record))
 
     with temporary_run() as run:
-        card = train(settings, run, report=report)
+        card = train(settings, run, report=report).stored
     scores, n = card["scores"], card["data"]["train"]
 
     (images, labels), test = load_cifar10(data)

@@ -11,20 +11,20 @@ from cifar_model.errors import LabError
 
 # Command: its module in cifar_model.cli, and the line that `--help` shows.
 COMMANDS = {
-    "data": ("data", "Show what CIFAR-10 data is found, and where."),
-    "distill": ("distill", "Make the synthetic pictures that stand in for CIFAR-10."),
+    "data": ("data", "Find CIFAR-10, or download it."),
+    "distill": ("distill", "Make the synthetic images that stand in for CIFAR-10."),
     "train": ("train", "Train a network and keep it as a run."),
     "runs": ("runs", "List training runs; show, follow, pause, resume or stop one."),
     "clean": ("clean", "Show what runs and caches take on disk, and delete what may go."),
-    "classify": ("classify", "Answer what pictures show."),
+    "classify": ("classify", "Say what pictures show."),
     "evaluate": ("evaluate", "Score a model on CIFAR-10's test images."),
-    "mistakes": ("mistakes", "List the test pictures that a model gets wrong, or on which two disagree."),
-    "inside": ("inside", "Draw a network's filters and maps; find the training pictures most alike."),
-    "card": ("card", "Tell in plain words what a model is and how far to trust it."),
+    "mistakes": ("mistakes", "List the test images that a model gets wrong, or on which two disagree."),
+    "inside": ("inside", "Draw a network's filters and maps; find the most similar training images."),
+    "card": ("card", "Say in plain words what a model is and how far to trust it."),
     "assess": ("assess", "Measure again how far to trust a model, and write it into its card."),
-    "import": ("import_", "Bring in somebody's own model: Keras, SavedModel, LiteRT or ONNX."),
-    "export": ("export", "Write a model for other programs: LiteRT, ONNX, SavedModel, HDF5 or Keras."),
-    "blend": ("blend", "Mix two pictures and see what the network makes of it."),
+    "import": ("import_", "Import a model of your own: Keras, SavedModel, LiteRT or ONNX."),
+    "export": ("export", "Export a model for other programs: LiteRT, ONNX, SavedModel, HDF5 or Keras."),
+    "blend": ("blend", "Mix two pictures and see what a model predicts."),
 }
 
 
@@ -57,7 +57,7 @@ class _Group(click.Group):
 @click.group(cls=_Group)
 @click.version_option(__version__, prog_name="cifar_model")
 def main():
-    """CIFAR-10 lab: train small image classifiers, ask them about pictures, learn how far to trust them."""
+    """CIFAR-10 lab: train small image classifiers, try them on pictures, and see how far to trust them."""
     for stream in (sys.stdout, sys.stderr):
         # A console of another code page shows "?" for what it lacks, and the command goes on.
         if hasattr(stream, "reconfigure"):

@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import os
+import stat
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -143,6 +145,18 @@ def csv_file(path: str | os.PathLike, columns: Sequence[str]) -> Iterator[CsvWri
     """
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8-sig", newline="") as file:
         yield CsvWriter(file, columns, spreadsheet=True)
+
+
+def csv_stdout(columns: Sequence[str]) -> CsvWriter:
+    """CSV to standard output: sent to a file (`> answers.csv`), as `csv_file` writes it; else plain, for programs."""
+    file, to_file = sys.stdout, False
+    with suppress(OSError, ValueError):  # no real file behind it
+        to_file = isinstance(file, io.TextIOWrapper) and stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+    if to_file and isinstance(file, io.TextIOWrapper):
+        file.reconfigure(encoding="utf-8")  # Windows would take the code page of its console
+        if file.tell() == 0:  # not behind what the file holds already
+            file.write("\ufeff")
+    return CsvWriter(file, columns, spreadsheet=to_file)
 
 
 def csv_bytes(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> bytes:

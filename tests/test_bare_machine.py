@@ -79,9 +79,9 @@ def test_recipes_of_their_own(network, recipe):
 def test_a_run_on_them(mini, tmp_path):
     settings = Settings(network="seed-cnn", data=MINI, epochs=2, batch_size=50, fraction=0.5)
     records = []
-    card = train(settings, tmp_path / "run", report=lambda kind, record: records.append((kind, record)))
+    card = train(settings, tmp_path / "run", report=lambda kind, record: records.append((kind, record))).stored
     assert "calibration" in card["data"].pop("note")
-    assert card["data"] == {"source": "distilled pictures (shipped)", "train": 40, "validation": 30, "test": 0}
+    assert card["data"] == {"source": "distilled images (shipped)", "train": 40, "validation": 30, "test": 0}
     assert set(card["scores"]) == {"validation_accuracy"} and card["calibration"] == {}
     assert "sets" not in card and "scope" not in card and not (tmp_path / "run" / "answers.npz").exists()
     steps = [record["steps"] for kind, record in records if kind == "progress"]
@@ -99,7 +99,7 @@ def test_the_command_learns_from_them_unasked_and_says_so(mini):
     done = CliRunner().invoke(main, ["train", "--network", "seed-cnn", "--epochs", "1", "--run", "unasked"])
     assert done.exit_code == 0, done.output
     assert "CIFAR-10 is not on this machine" in done.stdout and "data --download" in done.stdout
-    assert "57 %" in done.stdout and "on synthetic pictures" in done.stdout
+    assert "57 %" in done.stdout and "on synthetic images" in done.stdout
     settings = json.loads((runs_dir() / "unasked" / "settings.json").read_text())
     assert settings["settings"]["data"] == "mini" and "--data mini" in settings["command"]
     assert estimate_time(default_settings("seed-cnn", data=MINI)).measured

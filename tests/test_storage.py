@@ -2,9 +2,12 @@
 
 import csv
 import io
+import os
+import subprocess
 import sys
 
 import pytest
+from helpers import REPOSITORY
 
 from cifar_model.errors import LabError
 from cifar_model.storage import CsvWriter, csv_bytes, csv_file
@@ -34,3 +37,17 @@ def test_nothing_is_left_of_half_a_file(tmp_path):
     assert (tmp_path / "a.csv").read_text() == "before" and len(list(tmp_path.iterdir())) == 1
     with pytest.raises(LabError, match="it is a folder"), csv_file(tmp_path, ["x"]):
         pass
+
+
+def test_csv_sent_to_a_file_is_for_spreadsheets_and_in_a_pipe_for_programs(tmp_path):
+    code = "from cifar_model.storage import csv_stdout; csv_stdout(['a', 'b']).write(['=1+1', 'Grüße'])"
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1", "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-c", code]
+    with open(tmp_path / "answers.csv", "wb") as file:
+        subprocess.run(command, stdout=file, env=environment, check=True)
+    assert (tmp_path / "answers.csv").read_bytes() == csv_bytes(["a", "b"], [["=1+1", "Grüße"]])
+    with open(tmp_path / "answers.csv", "ab") as file:  # behind what is there: no second byte order mark
+        subprocess.run(command, stdout=file, env=environment, check=True)
+    assert (tmp_path / "answers.csv").read_bytes().count(b"\xef\xbb\xbf") == 1
+    piped = subprocess.run(command, stdout=subprocess.PIPE, env=environment, check=True).stdout
+    assert piped.decode("latin-1").splitlines() == ["a,b", "=1+1,Grüße"]

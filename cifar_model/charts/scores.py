@@ -8,6 +8,7 @@ from cifar_model.charts.style import NEUTRAL, TRAINING, VALIDATION, finish_chart
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.errors import SettingsError
 from cifar_model.text import share
+from cifar_model.trust.calibration import mean_gap
 
 
 def confusion_chart(matrix: np.ndarray, *, title: str | None = None) -> alt.LayerChart:
@@ -68,7 +69,7 @@ def reliability_chart(bins: np.ndarray, bins_before: np.ndarray | None = None) -
     bins, bins_before: float (k, 3) from `calibration.reliability_bins`, mean confidence 0 to 1, accuracy 0 to 1, number
     of pictures; of the answers as they are given, and as they were before the temperature (None: without).
     """
-    parts = [("without correction", bins_before), ("as answered", bins)]
+    parts = [("without calibration", bins_before), ("as answered", bins)]
     rows = []
     for name, part in parts:
         if part is None:
@@ -80,8 +81,8 @@ def reliability_chart(bins: np.ndarray, bins_before: np.ndarray | None = None) -
     data = pd.DataFrame(rows)
     axis = alt.Axis(labelExpr="round(datum.value * 100)", values=[0, 0.2, 0.4, 0.6, 0.8, 1])
     scale = alt.Scale(domain=[0, 1], nice=False)
-    x = alt.X("confidence:Q", title="How sure it was (%)", scale=scale, axis=axis)
-    y = alt.Y("accuracy:Q", title="How often it was right (%)", scale=scale, axis=axis)
+    x = alt.X("confidence:Q", title="Confidence (%)", scale=scale, axis=axis)
+    y = alt.Y("accuracy:Q", title="Accuracy (%)", scale=scale, axis=axis)
     perfect = (
         alt.Chart(pd.DataFrame({"confidence": [0, 1], "accuracy": [0, 1]}))
         .mark_line(color=NEUTRAL, strokeDash=[5, 4], strokeWidth=1.5)
@@ -101,19 +102,17 @@ def reliability_chart(bins: np.ndarray, bins_before: np.ndarray | None = None) -
             ),
             tooltip=[
                 alt.Tooltip("answers:N", title="Answers"),
-                alt.Tooltip("confidence:Q", title="How sure", format=".1%"),
-                alt.Tooltip("accuracy:Q", title="How often right", format=".1%"),
-                alt.Tooltip("count:Q", title="Pictures", format=",d"),
+                alt.Tooltip("confidence:Q", title="Confidence", format=".1%"),
+                alt.Tooltip("accuracy:Q", title="Accuracy", format=".1%"),
+                alt.Tooltip("count:Q", title="Images", format=",d"),
             ],
         )
     )
-    last = data[data["answers"] == names[-1]]
-    gap = float((np.abs(last["confidence"] - last["accuracy"]) * last["count"]).sum() / last["count"].sum())
     return finish_chart(
         alt.layer(perfect, curves),
         description=(
-            f"Reliability diagram: how often answers are right against how sure they are, in {len(last)} groups of "
-            f"pictures. The mean gap is {100 * gap:.1f} percentage points."
+            f"Reliability diagram: accuracy against confidence, in {len(bins)} groups of images. The mean gap is "
+            f"{100 * mean_gap(bins):.1f} percentage points."
         ),
         title=None,
         height=340,
@@ -132,13 +131,13 @@ def scope_chart(edges: np.ndarray, test: np.ndarray, outside: np.ndarray, thresh
             f"A histogram has one edge more than bins. Received: {edges.shape} edges, "
             f"{counts[0].shape} and {counts[1].shape} counts."
         )
-    names = ("test pictures of the ten classes", "pictures that show nothing")
+    names = ("test images of the ten classes", "images that show nothing")
     parts = [
         pd.DataFrame({"from": edges[:-1], "to": edges[1:], "share": part / max(part.sum(), 1), "pictures": name})
         for name, part in zip(names, counts, strict=True)
     ]
     data = pd.concat(parts).assign(floor=0)
-    x = alt.X("from:Q", title="Score (right: more like the ten classes)", scale=alt.Scale(zero=False))
+    x = alt.X("from:Q", title="Score (higher: more like the ten classes)", scale=alt.Scale(zero=False))
     bars = (
         alt.Chart(data)
         .mark_bar(opacity=0.55, binSpacing=0)
@@ -146,14 +145,14 @@ def scope_chart(edges: np.ndarray, test: np.ndarray, outside: np.ndarray, thresh
             x=x,
             x2="to:Q",
             y2="floor:Q",
-            y=alt.Y("share:Q", title="Share of its pictures", stack=None, axis=alt.Axis(format="%", tickCount=5)),
+            y=alt.Y("share:Q", title="Share of the images", stack=None, axis=alt.Axis(format="%", tickCount=5)),
             color=alt.Color(
                 "pictures:N",
                 scale=alt.Scale(domain=list(names), range=[TRAINING, VALIDATION]),
                 legend=alt.Legend(title=None, orient="top", labelLimit=300, columns=1),
             ),
             tooltip=[
-                alt.Tooltip("pictures:N", title="Pictures"),
+                alt.Tooltip("pictures:N", title="Images"),
                 alt.Tooltip("from:Q", title="Score from", format=".3g"),
                 alt.Tooltip("to:Q", title="to", format=".3g"),
                 alt.Tooltip("share:Q", title="Share", format=".1%"),
@@ -166,7 +165,7 @@ def scope_chart(edges: np.ndarray, test: np.ndarray, outside: np.ndarray, thresh
         alt.layer(bars, rule.encode(x=x)),
         description=(
             "Two histograms of the out-of-scope score, with its threshold. About "
-            f"{share(caught, 0)} of the pictures that show nothing lie below it."
+            f"{share(caught, 0)} of the images that show nothing lie below it."
         ),
         title=None,
         height=300,

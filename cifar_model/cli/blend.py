@@ -1,7 +1,6 @@
 """`blend`: mix two pictures and see what a model makes of it."""
 
 import json
-import sys
 from pathlib import Path
 
 import click
@@ -13,14 +12,13 @@ from cifar_model.classes import CLASS_NAMES
 from cifar_model.cli.options import (
     Share,
     check_fitted,
-    check_level,
     file_path,
     json_option,
     model_option,
     raw_option,
     sets_option,
 )
-from cifar_model.cli.output import by_class, shown_path
+from cifar_model.cli.output import by_class, drawn_share, show_table, shown_path
 from cifar_model.errors import ImageError, LabError
 from cifar_model.pictures import mix as pictures_mix
 from cifar_model.pictures.ambiguous import SURPRISES, class_pairs, mid_blends, mix_pictures, rank_mixes
@@ -28,7 +26,7 @@ from cifar_model.pictures.encode import enlarge
 from cifar_model.pictures.fit import load_image
 from cifar_model.pictures.mix import MODES
 from cifar_model.pictures.winners import describe_sweep, winner_changes
-from cifar_model.storage import CsvWriter, assets_dir
+from cifar_model.storage import assets_dir, csv_stdout
 from cifar_model.text import percent, proportion
 from cifar_model.trust.answer_sets import describe_set
 
@@ -51,8 +49,8 @@ DEFAULT_LEVEL = 95
     type=click.Choice(list(SURPRISES)),
     is_flag=False,
     flag_value="third",
-    help="In place of A and B: mid-blends of all pairs of sample photographs, the most surprising first, "
-    "because a third class wins, the model is unsure, or many answers are possible.",
+    help="Instead of A and B: blends of all pairs of sample photographs, the most surprising first: those where "
+    "a third class wins, the model is unsure, or many classes can't be ruled out.",
 )
 @json_option
 def blend(
@@ -63,13 +61,13 @@ def blend(
     model: str,
     raw: bool,
     print_sweep: bool,
-    level: str | None,
+    level: int | None,
     chart: Path | None,
     out: Path | None,
     ambiguous: str | None,
     as_json: bool,
 ) -> None:
-    """Mix two pictures and say what a model sees in the mix.
+    """Mix two pictures and say what a model predicts for the mix.
 
     A and B are picture files, or the name of a class for the sample photograph of it:
 
@@ -87,7 +85,6 @@ def blend(
         return _print_ambiguous(Classifier(model, calibrated=not raw), model, ambiguous, as_json)
     if not a or not b:
         raise click.UsageError("Name two pictures to mix, A and B.")
-    check_level(level)
     if chart:
         check_chart_path(chart)
     if out:
@@ -99,7 +96,7 @@ def blend(
     here = classifier.examine(mixed[None])
     whole = classifier.examine(pictures_mix.sweep(first, second, mode=mode))
     probabilities, sweep = here.probabilities[0], whole.probabilities
-    set_here, sets = (one.members(int(level)) if level else None for one in (here[0], whole))
+    set_here, sets = (one.members(level) if level else None for one in (here[0], whole))
     ratios = [i / (len(sweep) - 1) for i in range(len(sweep))]
     summary = describe_sweep(sweep, ratio, a_name, b_name)
     if chart:
@@ -136,20 +133,20 @@ def blend(
         click.echo(json.dumps(result, indent=2))
     elif print_sweep:
         columns = ("ratio", *CLASS_NAMES, *([f"set_{level}"] if level else []))
-        rows = CsvWriter(sys.stdout, columns, spreadsheet=False)
+        rows = csv_stdout(columns)
         for i, (share, row) in enumerate(zip(ratios, sweep.tolist(), strict=True)):
             rows.write((share, *row, *([" ".join(_members(sets[i]))] if level else [])))
     else:
         shares = f"{proportion(ratio)} {a_name} + {proportion(1 - ratio)} {b_name}"
         click.echo(f"{shares}, mixed by {mode}: {classifier.name}")
-        for i in np.argsort(-probabilities, kind="stable"):
-            bar = "█" * round(30 * float(probabilities[i]))
-            click.echo(f"  {CLASS_NAMES[i]:<10}  {percent(probabilities[i]):>7}  {bar}".rstrip())
+        order = np.argsort(-probabilities, kind="stable").tolist()
+        rows = ((CLASS_NAMES[i], percent(probabilities[i]), drawn_share(float(probabilities[i]))) for i in order)
+        show_table(("CLASS", "PROBABILITY", ""), rows)
         if level:
-            click.echo(f"Can't be ruled out: {describe_set(set_here, int(level))}")
+            click.echo(f"Can't be ruled out: {describe_set(set_here, level)}")
             for start, end, members in _stretches(sets):
                 shares = f"{100 * ratios[start]:.0f}–{100 * ratios[end]:.0f} % {a_name}"
-                click.echo(f"  {shares}: {describe_set(members, int(level))}")
+                click.echo(f"  {shares}: {describe_set(members, level)}")
         click.echo(summary)
 
 
@@ -184,10 +181,20 @@ def _print_ambiguous(classifier, model: str, by: str, as_json: bool) -> None:
         click.echo(json.dumps({"model": model, "by": by, "mixes": rows}, indent=2))
         return
     click.echo(f"{classifier.name}. {SURPRISES[by]}")
-    for row in rows:
-        recipe = f"{proportion(row['ratio'])} {row['a']} + {proportion(1 - row['ratio'])} {row['b']}, {row['mode']}"
-        members = f"  {len(row['set'])} answers possible" if "set" in row else ""
-        click.echo(f"{recipe:<46}  {row['class']:<10} {percent(row['probability']):>7}{members}")
+    show_table(
+        ("MIX", "MODE", "CLASS", "PROBABILITY", "CLASSES IN THE SET"),
+        (
+            (
+                f"{proportion(row['ratio'])} {row['a']} + {proportion(1 - row['ratio'])} {row['b']}",
+                row["mode"],
+                row["class"],
+                percent(row["probability"]),
+                str(len(row["set"])) if "set" in row else "–",
+            )
+            for row in rows
+        ),
+        left=3,
+    )
 
 
 def _picture(source: str) -> tuple[np.ndarray, str]:

@@ -13,19 +13,19 @@ from cifar_model.charts.explanations import Explanations
 from cifar_model.charts.sheets import check_sheet_path, contact_sheet, save_sheet
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.cli.options import (
-    LEVEL_CHOICES,
+    CsvTarget,
     check_fitted,
-    check_level,
     file_path,
     json_option,
     model_option,
     raw_option,
     sets_option,
 )
-from cifar_model.cli.output import Extras, answer_writer, progress_bar, shown_path
+from cifar_model.cli.output import Extras, answer_writer, shown_path
+from cifar_model.cli.progress import progress_bar
 from cifar_model.errors import SettingsError
 from cifar_model.pictures.admit import ALLOWED
-from cifar_model.pictures.folders import IMAGE_SUFFIXES, distinct_names, find_images
+from cifar_model.pictures.folders import distinct_names, find_images
 from cifar_model.storage import check_folder
 from cifar_model.text import percent
 
@@ -37,12 +37,13 @@ NAMED = 10  # of the files that are left out
 @click.argument("paths", metavar="PATH...", nargs=-1, type=file_path)
 @model_option
 @raw_option
-@click.option("--top", default=3, show_default=True, type=click.IntRange(1, 10), help="Classes in the table.")
+@click.option("--top", default=3, show_default=True, type=click.IntRange(1, 10), help="Classes shown for each picture.")
 @json_option
 @click.option(
     "--csv",
     "csv_file",
     metavar="[FILE]",
+    type=CsvTarget(),
     is_flag=False,
     flag_value="-",
     help="Write CSV with all ten probabilities to FILE, or print it.",
@@ -51,7 +52,7 @@ NAMED = 10  # of the files that are left out
 @sets_option
 @click.option("--scope", "with_scope", is_flag=True, help='Say whether a picture looks like "none of the ten".')
 @click.option(
-    "--explain", metavar="DIR", type=file_path, help="Draw for each picture where the evidence lies, into DIR."
+    "--explain", metavar="DIR", type=file_path, help="Draw into DIR, for each picture, where the evidence lies."
 )
 def classify(
     paths: tuple[Path, ...],
@@ -59,30 +60,24 @@ def classify(
     raw: bool,
     top: int,
     as_json: bool,
-    csv_file: str | None,
+    csv_file: Path | None,
     sheet: Path | None,
-    level: str | None,
+    level: int | None,
     with_scope: bool,
     explain: Path | None,
 ) -> None:
-    """Say what is in pictures: files, or folders with all that lies below them.
+    """Say what pictures show. PATH is a picture, or a folder with pictures at any depth.
 
-    Files that can't be read are named at the end and make the exit code 1; all others are answered.
+    Files that can't be read are listed at the end, and the exit code is 1; all others are answered.
     """
-    if csv_file not in (None, "-") and (Path(csv_file).is_dir() or csv_file.lower().endswith(IMAGE_SUFFIXES)):
-        # `--csv photos/` was meant as `photos/ --csv`; never write CSV over a picture.
-        paths, csv_file = (*paths, Path(csv_file)), "-"
-    if level not in (None, *LEVEL_CHOICES) and Path(level).exists():
-        paths, level = (*paths, Path(level)), "95"  # `--sets photos/` was meant as `photos/ --sets`
-    check_level(level)
     if not paths:
         raise click.UsageError("Name at least one picture file or folder.")
-    if as_json and csv_file == "-":
+    to_stdout = csv_file == Path("-")
+    if as_json and to_stdout:
         raise SettingsError("JSON and CSV can't both be printed. Leave one out, or give --csv a file name.")
     if sheet:
         check_sheet_path(sheet)
-
-    if csv_file not in (None, "-"):
+    if csv_file and not to_stdout:
         check_folder(csv_file)
 
     failures: list[tuple[Path, str]] = []
@@ -106,7 +101,7 @@ def classify(
     # On a terminal the table's lines are the progress; a bar would tear them.
     lines_show = sys.stdout.isatty() and csv_file is None and not as_json
     with ExitStack() as stack:
-        extras = Extras(int(level) if level else None, with_scope)
+        extras = Extras(level, with_scope)
         writer = stack.enter_context(answer_writer(model, found, top, as_json, csv_file, extras))
         bar = stack.enter_context(progress_bar(len(found), hidden=lines_show))
         for one in classify_files(classifier, found):
@@ -131,7 +126,7 @@ def classify(
     if left_out:
         click.echo(_left_out(left_out), err=True)
     if failures:
-        click.echo(f"Answered: {answered:,}. Could not be read: {len(failures):,}", err=True)
+        click.echo(f"Answered: {answered:,}. Can't be read: {len(failures):,}", err=True)
         for _, reason in failures:
             click.echo(f"  {reason}", err=True)
         raise click.exceptions.Exit(1)
@@ -143,4 +138,4 @@ def _left_out(paths: list[Path]) -> str:
         return ""
     named = ", ".join(shown_path(Path(name)) for name in distinct_names(paths)[:NAMED])
     more = f" and {len(paths) - NAMED:,} more" if len(paths) > NAMED else ""
-    return f"Left out, being no pictures: {len(paths):,} ({named}{more})."
+    return f"Left out, not pictures: {len(paths):,} ({named}{more})."

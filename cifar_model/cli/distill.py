@@ -1,17 +1,16 @@
-"""``python -m cifar_model distill``: make the pictures that stand in where CIFAR-10 is absent."""
+"""``python -m cifar_model distill``: make the images that stand in for CIFAR-10 where it is absent."""
 
 import json
 import os
 import platform
 import shlex
-import sys
-import time
 from pathlib import Path
 
 import click
 import numpy as np
 
 from cifar_model.classes import CLASS_NAMES
+from cifar_model.cli.progress import StagesDisplay
 from cifar_model.data.cache import load_cifar10
 from cifar_model.data.find import find_source
 from cifar_model.data.sources import MINI
@@ -24,7 +23,6 @@ from cifar_model.text import share
 
 SCORED = ("seed-cnn", "lab-net")
 RUNS = 3  # trainings of each network whose scores are averaged
-LINE_SECONDS = 5.0
 
 
 def _limits(field: str) -> str:
@@ -33,54 +31,56 @@ def _limits(field: str) -> str:
 
 
 @click.command()
-@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the pictures.")
-@click.option("--per-class", type=int, help=f"Pictures to train with, {_limits('per_class')} [default: 100].")
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the images.")
+@click.option("--per-class", type=int, help=f"Images to train on, {_limits('per_class')} [default: 100].")
 @click.option(
     "--validation-per-class",
     type=int,
-    help=f"Pictures to validate with, {_limits('validation_per_class')} [default: 20].",
+    help=f"Images to validate on, {_limits('validation_per_class')} [default: 20].",
 )
-@click.option("--iterations", type=int, help=f"Steps of improvement, {_limits('iterations')} [default: 2400].")
-@click.option("--seed", type=int, help="Of every random draw [default: 0].")
+@click.option("--iterations", type=int, help=f"Optimisation steps, {_limits('iterations')} [default: 2400].")
+@click.option("--seed", type=int, help="The same seed draws the same random numbers [default: 0].")
 @click.option("--data", "data_dir", metavar="DIR", help="CIFAR-10's folder or archive [default: CIFAR10_DIR].")
-@click.option("--checks/--no-checks", default=True, help="Score the pictures and look for copies, for the card.")
+@click.option("--checks/--no-checks", default=True, help="Score the images and look for copies, for the card.")
 @click.option("--json", "as_json", is_flag=True, help="Print the card as JSON.")
 def distill(out: Path, data_dir: str | None, checks: bool, as_json: bool, **options) -> None:
-    """Distil CIFAR-10 into some hundred synthetic pictures, from which a network can learn alone.
+    """Distil CIFAR-10 into some hundred synthetic images that a network can be trained on instead.
 
-    Takes about half an hour on two CPU cores. Break it off with Ctrl-C at any time: the same command goes on from
-    its last checkpoint in --out. Then networks learn from the pictures, and others from as many random real
-    ones; all are scored on the test images, three times, and each picture is compared with all training images.
+    Takes about half an hour on two CPU cores. Interrupt it with Ctrl-C at any time: the same command continues from its
+    last checkpoint in --out. Afterwards networks are trained on the synthetic images, and others on as many random real
+    ones; each is scored on the test images, three times over, and each synthetic image is compared with all training
+    images.
     """
     settings = DistillSettings(**{key: value for key, value in options.items() if value is not None})
     if data_dir == MINI:
-        raise SettingsError("--data mini is what this command makes: name a folder with all of CIFAR-10.")
+        raise SettingsError("--data mini is what this command makes: name a folder with CIFAR-10.")
     source = find_source(data_dir)
     data = load_cifar10(data_dir)
     command = ["python", "-m", "cifar_model", "distill", "--out", str(out)]
     for key, value in options.items():
         if value is not None:
             command += ["--" + key.replace("_", "-"), str(value)]
-    display = _Display()
+    display = StagesDisplay()
 
     def describe(train: np.ndarray, validation: np.ndarray) -> dict:
         machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, {platform.system()}"
         facts = {"data": source.title, "test_images": len(data[1][1]), "hardware": machine}
         return facts | (_check(train, validation, data, display) if checks else {})
 
-    card = distill_to(data, out, settings, describe=describe, command=shlex.join(command), report=display)
+    with display:
+        card = distill_to(data, out, settings, describe=describe, command=shlex.join(command), report=display)
     if as_json:
         return click.echo(json.dumps(card, indent=2))
     click.echo(
-        f"{out}: {len(CLASS_NAMES)} classes × {card['per_class']['train']} pictures to train with, "
-        f"{card['per_class']['validation']} to validate with, {card['seconds'] / 60:.0f} minutes."
+        f"{out}: {len(CLASS_NAMES)} classes × {card['per_class']['train']} training images, "
+        f"{card['per_class']['validation']} validation images, made in {card['seconds'] / 60:.0f} minutes."
     )
     if checks:
         for network in SCORED:
             ours, real = (
                 found[network]["real_test_accuracy_mean"] for found in (card["scores"], card["scores"]["random_real"])
             )
-            click.echo(f"  {network}: {share(ours)} of the test images; {share(real)} after random real ones")
+            click.echo(f"  {network}: test accuracy {share(ours)}; trained on random real images, {share(real)}")
         for part, found in card["nearest"].items():
             click.echo(
                 f"  {part}: nearest photograph at {found['to_nearest']['median']:.3f} (median), which is at "
@@ -101,7 +101,7 @@ def _check(train, validation, data, display) -> dict:
             for name, pictures in (("distilled", ours), ("random real", (np.asarray(images[rows]), labels[rows]))):
                 accuracy, seconds = score(pictures, test, seed=run, network=network)
                 scores[network][name].append((accuracy, seconds))
-                message = f"{network}, {name} pictures, run {run + 1}: {share(accuracy, 2)} after {seconds:.0f} s"
+                message = f"{network}, {name} images, run {run + 1}: {share(accuracy, 2)} after {seconds:.0f} s"
                 display("note", {"message": message})
     every = np.asarray(images)
     return {
@@ -123,20 +123,3 @@ def _summary(runs: list[tuple[float, float]]) -> dict:
         "runs": len(runs),
         "training_seconds_mean": round(float(np.mean(seconds)), 1),
     }
-
-
-class _Display:
-    """One line that is rewritten in a terminal, a line every few seconds elsewhere; on stderr."""
-
-    def __init__(self):
-        self.last, self.live = 0.0, sys.stderr.isatty()
-
-    def __call__(self, kind: str, record: dict) -> None:
-        now = time.monotonic()
-        if kind == "note":
-            return click.echo(record["message"], err=True)
-        ended = record["done"] == record["total"]
-        if ended or now - self.last >= (0.2 if self.live else LINE_SECONDS):
-            self.last = now
-            line = f"{record['stage']}: {record['done']:,}/{record['total']:,}  {record['text']}"
-            click.echo(f"\r\x1b[K{line}" if self.live else line, err=True, nl=ended or not self.live)

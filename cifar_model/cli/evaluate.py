@@ -10,7 +10,8 @@ from cifar_model.answering.answer import Answer
 from cifar_model.answering.classifier import BATCH_SIZE, Classifier
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.cli.options import check_fitted, file_path, json_option, model_option, raw_option
-from cifar_model.cli.output import progress_bar
+from cifar_model.cli.output import show_table
+from cifar_model.cli.progress import progress_bar
 from cifar_model.data.cache import load_cifar10
 from cifar_model.errors import SettingsError
 from cifar_model.text import share
@@ -26,10 +27,10 @@ from cifar_model.trust.mixes import PAIRS, SHARES, mix_scores
 @raw_option
 @click.option("--data", "data_dir", metavar="DIR", help="CIFAR-10's folder or archive; default: CIFAR10_DIR.")
 @click.option("--split", type=click.Choice(["test", "train"]), default="test", show_default=True)
-@click.option("--limit", metavar="N", type=click.IntRange(1), help="The first N pictures only.")
+@click.option("--limit", metavar="N", type=click.IntRange(1), help="The first N images only.")
 @click.option("--chart", metavar="FILE", type=file_path, help="Draw the confusion matrix: .png, .svg or .html.")
 @click.option("--calibration", is_flag=True, help="How sure it was, how often right, and what its answer sets hold.")
-@click.option("--scope", "with_scope", is_flag=True, help='How many it takes for "none of the ten" by mistake.')
+@click.option("--scope", "with_scope", is_flag=True, help='The share that it wrongly takes for "none of the ten".')
 @click.option("--mixes", is_flag=True, help="How well its probabilities follow the shares of blends of two images.")
 @json_option
 def evaluate(
@@ -105,10 +106,10 @@ def evaluate(
     known = classifier.card.scores.test_accuracy
     doubts = None
     if split == "test" and known is not None:
-        doubts = data_doubts(classifier.predict, images, labels, known)
+        doubts = data_doubts(classifier.predict, images, labels, known, asked=classifier.name)
     if doubts:
         result["doubts"] = doubts
-        click.echo(f"Are these CIFAR-10's test pictures? {doubts}", err=True)
+        click.echo(f"Warning: this may not be CIFAR-10. {doubts}", err=True)
     title = f"{classifier.name} on {len(images):,} {split} images"
     if chart:
         save_chart(confusion_chart(confusion, title=title), chart)
@@ -117,35 +118,40 @@ def evaluate(
         return
     click.echo(title)
     click.echo(f"accuracy           {share(result['accuracy'], 2)}")
-    click.echo(f"loss               {result['loss']:.4f} nats")
-    click.echo(f"calibration error  {share(result['calibration_error'], 2)} (expected, 15 bins)")
-    click.echo(f"\n{'CLASS':<12}{'PRECISION':>10}{'RECALL':>10}{'IMAGES':>8}")
-    for name, row in result["classes"].items():
-        cells = ("–" if row[key] is None else share(row[key]) for key in ("precision", "recall"))
-        click.echo(f"{name:<12}{''.join(f'{cell:>10}' for cell in cells)}{row['images']:>8,}")
+    click.echo(f"loss               {result['loss']:.4f} (cross-entropy, nats)")
+    click.echo(f"calibration error  {share(result['calibration_error'], 2)} (expected, 15 bins)\n")
+    show_table(
+        ("CLASS", "PRECISION", "RECALL", "IMAGES"),
+        (
+            (name, share(row["precision"]), share(row["recall"]), f"{row['images']:,}")
+            for name, row in result["classes"].items()
+        ),
+    )
     if calibration:
-        click.echo(f"\n{'HOW SURE':<12}{'RIGHT':>10}{'GAP':>10}{'IMAGES':>8}")
-        for confidence, right, count in result["reliability"]:
-            cells = share(confidence), share(right), f"{100 * (confidence - right):+.1f}"
-            click.echo(f"{cells[0]:<12}{cells[1]:>10}{cells[2]:>10}{count:>8,.0f}")
+        click.echo()
+        show_table(
+            ("CONFIDENCE", "ACCURACY", "GAP", "IMAGES"),
+            (
+                (share(confidence), share(right), f"{100 * (confidence - right):+.1f}", f"{count:,.0f}")
+                for confidence, right, count in result["reliability"]
+            ),
+        )
         for level, sets in result.get("sets", {}).items():
             click.echo(
-                f"answer sets at {level} %: hold the right class for {share(sets['coverage'], 2)}, "
-                f"{sets['mean_size']:.2f} classes on average, {sets['sizes'][0]:,} of them empty"
+                f"answer sets at {level} %: contain the true class {share(sets['coverage'], 2)} of the time, "
+                f"mean size {sets['mean_size']:.2f}, {sets['sizes'][0]:,} empty"
             )
     if with_scope:
-        click.echo(f"\nnone of the ten: {share(result['false_alarms'], 2)} flagged by mistake")
+        click.echo(f"\nnone of the ten: {share(result['false_alarms'], 2)} wrongly flagged")
     if mixes:
         found_mixes = result["mixes"]
         click.echo(f"\nblends of {found_mixes['pairs']:,} pairs of images of two classes, at 10 to 90 %:")
         click.echo(f"  mean distance of a probability from its share  {found_mixes['share_error']:.3f}")
         click.echo(f"  mean probability of both classes together      {found_mixes['parents_mass']:.3f}")
         click.echo(f"  both classes the two most probable at 50 %     {share(found_mixes['top_two'])}")
-    width = max(6, len(str(confusion.max())) + 2)
-    click.echo("\nConfusion matrix: rows are the truth, columns the answer")
-    click.echo(" " * 12 + "".join(f"{name[: width - 1]:>{width}}" for name in CLASS_NAMES))
-    for name, row in zip(CLASS_NAMES, confusion, strict=True):
-        click.echo(f"{name:<12}" + "".join(f"{count:>{width}}" for count in row))
+    click.echo("\nConfusion matrix: rows are true classes, columns predicted ones")
+    rows = ((name, *map(str, counts)) for name, counts in zip(CLASS_NAMES, confusion.tolist(), strict=True))
+    show_table(("", *(name[:5] for name in CLASS_NAMES)), rows)
 
 
 def _number(value: float) -> float | None:

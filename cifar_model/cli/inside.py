@@ -1,4 +1,4 @@
-"""`inside`: what a network's first layer looks for, what each finds in a picture, which pictures are alike."""
+"""`inside`: a network's first filters, what each layer finds in a picture, which training images are similar."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,8 @@ from cifar_model.answering.neighbours import Neighbours
 from cifar_model.charts.sheets import check_sheet_path, contact_sheet, save_sheet
 from cifar_model.classes import CLASS_NAMES, IMAGE_SIZE
 from cifar_model.cli.options import file_path, json_option, model_option
-from cifar_model.cli.output import progress_bar
+from cifar_model.cli.output import show_table
+from cifar_model.cli.progress import progress_bar
 from cifar_model.models.network import load_network
 from cifar_model.pictures.fit import load_image
 
@@ -22,10 +23,10 @@ from cifar_model.pictures.fit import load_image
 @click.argument("picture", required=False, type=file_path)
 @model_option
 @click.option("--filters", metavar="FILE.png", type=file_path, help="Draw the patterns that the first layer looks for.")
-@click.option("--maps", metavar="FILE.png", type=file_path, help="Draw where each layer finds its own in PICTURE.")
-@click.option("--nearest", metavar="N", type=click.IntRange(1, 100), help="Name the N training pictures most alike.")
-@click.option("--sheet", metavar="FILE.png", type=file_path, help="Draw these.")
-@click.option("--data", "data_dir", metavar="DIR", help="Where CIFAR-10 lies, for --nearest; default: CIFAR10_DIR.")
+@click.option("--maps", metavar="FILE.png", type=file_path, help="Draw what each layer finds in PICTURE.")
+@click.option("--nearest", metavar="N", type=click.IntRange(1, 100), help="List the N most similar training images.")
+@click.option("--sheet", metavar="FILE.png", type=file_path, help="Draw these images.")
+@click.option("--data", "data_dir", metavar="DIR", help="CIFAR-10, for --nearest; default: CIFAR10_DIR.")
 @json_option
 def inside(
     picture: Path | None,
@@ -37,7 +38,7 @@ def inside(
     data_dir: str | None,
     as_json: bool,
 ) -> None:
-    """Look into a network: its first filters, and the way of PICTURE through it."""
+    """Look into a network: its first filters, what its layers find in PICTURE, similar training images."""
     if not (filters or maps or nearest):
         raise click.UsageError("Say what to look at: --filters FILE.png, --maps FILE.png or --nearest N.")
     if (maps or nearest) and not picture:
@@ -66,7 +67,7 @@ def inside(
         neighbours = Neighbours(Classifier(model), data_dir)
         with progress_bar(len(neighbours.labels)) as bar:
             for done in neighbours.prepare():
-                bar.update(done - bar.pos)
+                bar.reach(done)
         numbers, distances = neighbours.nearest(pixels[None], nearest)
         labels = neighbours.labels[numbers[0]]
         result["nearest"] = [
@@ -81,9 +82,10 @@ def inside(
     if filters:
         click.echo(f"The {result['filters']['number']} filters of {result['filters']['layer']}: {filters}")
     if maps:
-        click.echo(f"What each of {result['maps']['layers']} layers finds, its strongest maps: {maps}")
-    for row in result.get("nearest", []):
-        click.echo(f"  training picture {row['number']:>6}  {row['class']:<10}  distance {row['distance']:.3f}")
+        click.echo(f"The strongest maps of {result['maps']['layers']} layers: {maps}")
+    if found := result.get("nearest"):
+        rows = ((row["class"], f"{row['number']:,}", f"{row['distance']:.3f}") for row in found)
+        show_table(("CLASS", "TRAINING IMAGE", "DISTANCE"), rows)
     return None
 
 

@@ -5,23 +5,51 @@ from pathlib import Path
 
 import click
 
-from cifar_model.errors import ModelError, SettingsError
+from cifar_model.errors import ModelError
 from cifar_model.models.layout import EPOCHS_FOLDER
+from cifar_model.pictures.folders import IMAGE_SUFFIXES
 from cifar_model.trust.answer_sets import LEVELS
 
 model_option = click.option(
     "--model", default="lab-net", show_default=True, help="A bundled model, a run, RUN@EPOCH or a folder."
 )
-raw_option = click.option("--raw", is_flag=True, help="The network's own percentages, uncorrected.")
+raw_option = click.option("--raw", is_flag=True, help="The network's own softmax, without calibration.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 file_path = click.Path(path_type=Path)
+
+
+class Level(click.Choice):
+    """A level of answer sets; whoever writes a picture there is told where pictures stand."""
+
+    def __init__(self):
+        super().__init__([str(level) for level in LEVELS])
+
+    def convert(self, value, param, ctx):
+        if value not in LEVELS and str(value) not in self.choices and Path(value).exists():
+            self.fail(f"{value} is a file or folder: name it before --sets, or write --sets 95 {value}.", param, ctx)
+        return int(super().convert(str(value), param, ctx))
+
+
+class CsvTarget(click.Path):
+    """A file to write CSV into, or "-" for standard output; never over a picture."""
+
+    def __init__(self):
+        super().__init__(path_type=Path, allow_dash=True)
+
+    def convert(self, value, param, ctx):
+        if str(value) != "-" and (Path(value).is_dir() or str(value).lower().endswith(IMAGE_SUFFIXES)):
+            self.fail(f"{value} is no file for CSV. Pictures stand before --csv: {value} --csv", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 sets_option = click.option(
     "--sets",
     "level",
     metavar="[90|95|99]",
+    type=Level(),
     is_flag=False,
     flag_value="95",
-    help="Name all classes that can't be ruled out; the right one is among them in so many of 100 pictures [95].",
+    help="Name every class that can't be ruled out; the true one is among them 95 % of the time, or as often as given.",
 )
 
 
@@ -42,26 +70,18 @@ class Share(click.FloatRange):
         return super().convert(value, param, ctx)
 
 
-LEVEL_CHOICES = tuple(map(str, LEVELS))
-
-
-def check_level(level: str | None) -> None:
-    if level not in (None, *LEVEL_CHOICES):
-        raise SettingsError(f"Answer sets can be had at 90, 95 and 99 %. Received: --sets {level}.")
-
-
 def check_fitted(classifier, *, sets: bool, scope: bool) -> None:
     """ModelError where a model lacks what is asked for; a note on stderr where a file came without its card."""
     if classifier.path.is_file() and classifier.path.parent.name != EPOCHS_FOLDER:
         click.echo(
-            f"{classifier.path.name} came without a card.json beside it, so its percentages are uncalibrated: the "
-            "network's own.",
+            f"There is no card.json beside {classifier.path.name}, so its percentages are not calibrated: they are the "
+            "network's own softmax.",
             err=True,
         )
     missing = ["answer sets"] * (sets and not classifier.sets)
     missing += ["scope score"] * (scope and classifier.scope_threshold is None)
     if missing:
         raise ModelError(
-            f"The model {classifier.name} has no {' and no '.join(missing)}. With CIFAR-10 at hand, a whole run gets "
-            f"them by `python -m cifar_model assess {classifier.name}`."
+            f"The model {classifier.name} has no {' and no '.join(missing)}. For a whole run, if CIFAR-10 is there, "
+            f"`python -m cifar_model assess {classifier.name}` makes them."
         )

@@ -1,10 +1,9 @@
-"""Answers as a table, CSV or JSON, and progress."""
+"""Answers as a table, CSV or JSON."""
 
 import json
 import os
 import shutil
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 
 from cifar_model.answering.files import FileAnswer
 from cifar_model.classes import CLASS_NAMES
-from cifar_model.storage import CsvWriter, csv_file
+from cifar_model.storage import CsvWriter, csv_file, csv_stdout
 from cifar_model.text import percent, printable
 from cifar_model.trust.answer_sets import describe_set
 
@@ -47,18 +46,19 @@ class Extras:
 
 
 @contextmanager
-def answer_writer(model: str, paths: list[Path], top: int, as_json: bool, target: str | None, extras: "Extras"):
+def answer_writer(model: str, paths: list[Path], top: int, as_json: bool, target: Path | None, extras: "Extras"):
     """Where answers go, one at a time: JSON or a table to stdout, CSV to the file `target`, or to stdout for "-"."""
+    to_stdout = target == Path("-")
     columns = ("file", "class", "probability", *CLASS_NAMES, *extras.names())
     with ExitStack() as stack:
         writers = []
-        if target == "-":
-            writers.append(_CsvWriter(CsvWriter(sys.stdout, columns, spreadsheet=False), extras))
+        if to_stdout:
+            writers.append(_CsvWriter(csv_stdout(columns), extras))
         elif target:
             writers.append(_CsvWriter(stack.enter_context(csv_file(target, columns)), extras))
         if as_json:
             writers.append(_JsonWriter(model, extras))
-        elif target != "-":
+        elif not to_stdout:
             writers.append(_TableWriter(paths, top, extras))
         yield _Writers(writers)
 
@@ -159,12 +159,32 @@ def shown_path(path: Path) -> str:
     return printable(_text(path))
 
 
-@contextmanager
-def progress_bar(length: int, *, hidden: bool = False) -> Iterator:
-    hidden = hidden or not sys.stderr.isatty()
-    with click.progressbar(length=length, file=sys.stderr, show_pos=True, hidden=hidden) as bar:
-        yield bar
-
-
 def by_class(values) -> dict[str, float]:
     return dict(zip(CLASS_NAMES, np.asarray(values).tolist(), strict=True))
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence], *, left: int = 1) -> None:
+    """Print rows below the columns' names: the first `left` columns are aligned to the left, the others to the right.
+
+    A cell is text, or what rich can draw.
+    """
+    from rich.console import Console  # slow to import
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(printable(column), justify="left" if number < left else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(printable(cell) if isinstance(cell, str) else cell for cell in row))
+    # Wide enough for every table: it is never cut, neither in a narrow window nor in a file.
+    console = Console(width=1000, highlight=False, markup=False, emoji=False)
+    with console.capture() as captured:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def drawn_share(part: float):
+    """A bar for a table, as long as `part`, 0 to 1, is large."""
+    from rich.bar import Bar  # slow to import
+
+    return Bar(1, 0, part, width=30)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import click
 
+from cifar_model.cli.output import show_table
+from cifar_model.cli.progress import TrainingDisplay, epoch_line, progress_line
 from cifar_model.errors import LabError, RunError
 from cifar_model.runs import change, start
 from cifar_model.runs import follow as runs_follow
@@ -38,10 +40,7 @@ def runs(context: click.Context, as_json: bool) -> None:
     elif not found:
         click.echo(f"No runs yet in {runs_dir()}. Start one: python -m cifar_model train --recipe quick")
     else:
-        rows = [("NAME", "STATE", "EPOCH", "VALIDATION", "STARTED"), *map(_row, found)]
-        widths = [max(len(row[column]) for row in rows) for column in range(5)]
-        for row in rows:
-            click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        show_table(("NAME", "STATE", "EPOCH", "VALIDATION", "STARTED"), map(_row, found), left=2)
 
 
 @runs.command()
@@ -54,37 +53,33 @@ def show(name: str, as_json: bool) -> None:
         return click.echo(json.dumps(_plain(run), indent=2))
     click.echo(f"{run.name}: {run.state}" + (f" ({run.message})" if run.message else ""))
     if run.state == "queued":
-        click.echo(f"waits for: {', '.join(other.name for other in ahead_of(name)) or 'its turn'}")
-    click.echo(f"directory: {run.path}")
-    click.echo(f"command:   {run.command}")
-    click.echo("settings:  " + ", ".join(f"{key} {value}" for key, value in run.settings.items()))
+        click.echo(f"waiting for: {', '.join(other.name for other in ahead_of(name)) or 'its turn'}")
+    click.echo(f"folder:   {run.path}")
+    click.echo(f"command:  {run.command}")
+    click.echo("settings: " + ", ".join(f"{key} {value}" for key, value in run.settings.items()))
     if run.is_live and run.progress:
-        click.echo(_progress_line(run.progress))
+        click.echo(progress_line(run.progress))
     for row in run.history.to_dict("records"):
-        click.echo(_epoch_line(row))
+        click.echo(epoch_line(row))
 
 
 @runs.command()
 @_name
 @_as_json
 def follow(name: str, as_json: bool) -> None:
-    """Print a run's progress as it happens, until it ends (Ctrl-C leaves it running)."""
-    terminal, open_line, state = sys.stdout.isatty() and not as_json, False, "?"
+    """Show a run's progress until it ends. Ctrl-C leaves the run training."""
+    state = "?"
     try:
-        for kind, item in runs_follow.follow(name):
-            if as_json:
-                click.echo(json.dumps({"kind": kind, **item}))
-            elif kind == "progress" and terminal:
-                click.echo("\r\x1b[K" + _progress_line(item), nl=False)
-                open_line = True
-            else:
-                line = {"progress": _progress_line, "epoch": _epoch_line, "state": _state_line}[kind](item)
-                click.echo(("\r\x1b[K" if open_line else "") + line)
-                open_line = False
-            sys.stdout.flush()
-            state = item["state"] if kind == "state" else state
+        with nullcontext() if as_json else TrainingDisplay(every=0) as display:
+            for kind, item in runs_follow.follow(name):
+                if as_json:
+                    click.echo(json.dumps({"kind": kind, **item}))
+                    sys.stdout.flush()
+                else:
+                    display(kind, item if kind != "state" else {"message": _state_line(item)})
+                state = item["state"] if kind == "state" else state
     except KeyboardInterrupt:
-        click.echo(f"\n{name} goes on without you.", err=True)
+        click.echo(f"\n{name} keeps training.", err=True)
         return
     if state in ("failed", "interrupted"):
         raise RunError(f"The run {name!r} {'failed' if state == 'failed' else 'was interrupted'}.")
@@ -94,28 +89,28 @@ def follow(name: str, as_json: bool) -> None:
 @_name
 @_as_json
 def pause(name: str, as_json: bool) -> None:
-    """Hold a run where it is until `runs resume`; after half an hour it stops, and can be continued."""
+    """Pause a run until `runs resume`; after half an hour it stops, and can be continued."""
     _ask(name, "pause", as_json)
 
 
 @runs.command()
 @_name
-@click.option("--queue", is_flag=True, help="Wait for a turn if others train.")
-@click.option("--epochs", type=int, help="Go on until it has trained so many; with this, a finished run goes on too.")
+@click.option("--queue", is_flag=True, help="Wait for a turn while other runs train.")
+@click.option("--epochs", type=int, help="Epochs in all; with more than before, a finished run continues too.")
 @_as_json
 def resume(name: str, queue: bool, epochs: int | None, as_json: bool) -> None:
-    """Go on with a paused, stopped or interrupted run."""
+    """Resume a paused run, or continue one that was stopped or interrupted."""
     if read_run(name).is_live:
         return _ask(name, "resume", as_json)
     start.resume_run(name, epochs=epochs, queue=queue)
-    _said(name, "resume", True, f"{name} goes on from its last finished epoch.", as_json)
+    _said(name, "resume", True, f"{name} continues after its last finished epoch.", as_json)
 
 
 @runs.command()
 @_name
 @_as_json
 def stop(name: str, as_json: bool) -> None:
-    """End a run, keeping its best model so far."""
+    """Stop a run and keep its best model so far."""
     _ask(name, "stop", as_json)
 
 
@@ -133,7 +128,7 @@ def set_lr(name: str, rate: float, as_json: bool) -> None:
 @click.argument("new")
 @_as_json
 def rename(name: str, new: str, as_json: bool) -> None:
-    """Give a run that isn't training another name."""
+    """Rename a run that isn't training."""
     change.rename(name, new)
     _said(new, "rename", True, f"{name} is now {new}.", as_json)
 
@@ -172,7 +167,7 @@ def _for_all(action: str, names: list[str], what: str, as_json: bool) -> None:
 
 def _ask(name: str, action: str, as_json: bool, value: float | None = None) -> None:
     taken = request(name, action, value, wait=3)
-    state = "done" if taken else "asked; it will be taken up after the step under way"
+    state = "done" if taken else "takes effect after the current step"
     _said(name, action, taken, f"{action} {name}: {state}.", as_json)
 
 
@@ -201,23 +196,6 @@ def _row(run: RunInfo) -> tuple[str, ...]:
     best = share(history["val_accuracy"].max()) if len(history) else ""
     started = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.created))
     return run.name, run.state, f"{run.status.get('epoch', 0)}/{epochs}", best, started
-
-
-def _progress_line(record: dict[str, Any]) -> str:
-    return (
-        f"epoch {record['epoch']}/{record['epochs']}  step {record['step']}/{record['steps']}  "
-        f"loss {record['loss']:.4f}  accuracy {share(record['accuracy'])}  "
-        f"{record['images_per_second']:.0f} images/s  {record['seconds_left']:.0f} s left"
-    )
-
-
-def _epoch_line(row: dict[str, Any]) -> str:
-    return (
-        f"epoch {row['epoch']:.0f} done  loss {row['loss']:.4f}  accuracy {share(row['accuracy'])}  "
-        f"validation loss {row['val_loss']:.4f}  validation accuracy {share(row['val_accuracy'])}  "
-        f"learning rate {row['learning_rate']:.2g}  {row['images_per_second']:.0f} images/s  "
-        f"{row['seconds']:.1f} s"
-    )
 
 
 def _state_line(status: dict[str, Any]) -> str:

@@ -1,31 +1,29 @@
-"""``python -m cifar_model train``: learn in this process, and show it as it goes."""
+"""``python -m cifar_model train``: train in this process, and show it as it goes."""
 
 import dataclasses
 import shlex
-import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
 import click
 
+from cifar_model.cli.progress import TrainingDisplay
 from cifar_model.data.distilled import describe_mini
 from cifar_model.data.find import find_source
 from cifar_model.data.sources import MINI
 from cifar_model.errors import DatasetError, LabError, RunError, SettingsError
+from cifar_model.models.card import Card
 from cifar_model.networks.choices import NETWORKS, OPTIMIZERS, RECIPES
 from cifar_model.runs.disk import check_quota
 from cifar_model.runs.hold import is_held
 from cifar_model.runs.names import check_name, new_name
 from cifar_model.runs.read import ahead_of, max_runs, read_run
-from cifar_model.runs.start import check_capacity, check_resumable, start_waiting
+from cifar_model.runs.start import check_capacity, check_resumable, commands_to_go_on, start_waiting
 from cifar_model.storage import read_json, runs_dir
 from cifar_model.text import share
 from cifar_model.training.finish import learned_nothing
 from cifar_model.training.settings import LIMITS, PRECISIONS, Settings
 from cifar_model.training.train import train as train_run
-
-LINE_SECONDS = 5.0  # between two progress lines where the output is not a terminal
 
 
 def _limits(field: str) -> str:
@@ -49,26 +47,26 @@ def _filters(context, parameter, value):
 @click.option("--batch-size", type=int, help=f"Images a step, {_limits('batch_size')}.")
 @click.option("--learning-rate", type=float, help=f"Peak learning rate, {_limits('learning_rate')}.")
 @click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)))
-@click.option("--augment/--no-augment", default=None, help="Mirror, shift and cut out pictures at random.")
-@click.option("--fraction", type=float, help=f"Share of the training images to use, {_limits('fraction')}.")
+@click.option("--augment/--no-augment", default=None, help="Mirror, shift and cut out the images at random.")
+@click.option("--fraction", type=float, help=f"Share of the training images to train on, {_limits('fraction')}.")
 @click.option("--validation", type=float, help="Share of the training images held out [default: 0.1].")
-@click.option("--seed", type=int, help="Of every random draw [default: 0].")
+@click.option("--seed", type=int, help="The same seed draws the same random numbers [default: 0].")
 @click.option("--precision", type=click.Choice(PRECISIONS), help="[default: auto, the faster one]")
-@click.option("--deterministic", is_flag=True, default=None, help="The same weights at every repetition; slower.")
+@click.option("--deterministic", is_flag=True, default=None, help="Exactly the same weights each time; slower.")
 @click.option("--filters", callback=_filters, help="custom network: filters of each block, like 32,64,64.")
 @click.option("--dropout", type=float, help=f"custom network: dropout rate, {_limits('dropout')}.")
 @click.option("--dense", type=int, help=f"custom network: units of the dense layer, {_limits('dense')}.")
 @click.option(
     "--data",
     metavar="DIR",
-    help="Directory or archive with CIFAR-10, or mini: the distilled pictures that ship with the project "
+    help="Folder or archive with CIFAR-10, or mini: the distilled images that ship with this project "
     "[default: CIFAR10_DIR, else Keras's cache, else mini].",
 )
-@click.option("--start-from", metavar="MODEL", help="Begin with this model's weights: a model, a run or RUN@EPOCH.")
+@click.option("--start-from", metavar="MODEL", help="Start from the weights of this model, run or RUN@EPOCH.")
 @click.option(
     "--outliers",
     metavar="cifar100|DIR|none",
-    help="Also show it pictures of other things, so that it learns to be unsure of them: CIFAR-100, or a folder "
+    help="Also train on images of other things, so that the network is unsure of them: CIFAR-100, or a folder "
     "[default: none].",
 )
 @click.option(
@@ -82,28 +80,28 @@ def _filters(context, parameter, value):
     "--early-stopping",
     type=int,
     metavar="PATIENCE",
-    help="End when the validation accuracy has not risen for so many epochs; 0 for never [default: 0].",
+    help="Stop when the validation accuracy has not improved for so many epochs; 0 for never [default: 0].",
 )
 @click.option("--run", "name", help="Name of the run [default: a free one, like lab-net-quick-1].")
 @click.option(
     "--resume",
     metavar="NAME",
-    help="Go on with a run that was stopped, failed or killed, if wanted at another --learning-rate; with more "
-    "--epochs, also with a finished one.",
+    help="Continue a run that was stopped, failed or killed, at another --learning-rate if you like; a finished one "
+    "with more --epochs.",
 )
-@click.option("--queue", is_flag=True, help="Wait while as many runs train as CIFAR_LAB_MAX_RUNS allows.")
+@click.option("--queue", is_flag=True, help="Wait for a turn while other runs train.")
 def train(name, resume, queue, **options):
     """Train a network on CIFAR-10 and keep it as a run.
 
-    Loss and accuracy are printed as they become known and written to the run's directory; Ctrl-C stops and
-    keeps the best network so far. Control it from elsewhere with `python -m cifar_model runs`.
+    Loss and accuracy are shown as they become known. Ctrl-C stops the training and keeps the best network so far. To
+    control it from another terminal: `python -m cifar_model runs`.
     """
     given = {key: value for key, value in options.items() if value is not None}
     if resume:
         if given.keys() - {"epochs", "learning_rate", "data"} or name:
             raise SettingsError(
-                "--resume goes on with the run's own settings: give no other option but --epochs, --learning-rate, "
-                "--data (where the same data lies now) and --queue."
+                "--resume continues with the run's own settings. Give no other option but --epochs, --learning-rate, "
+                "--data (where the same data is now) and --queue."
             )
         name, path = resume, _resumable(resume, given.get("epochs"))
         stored = read_json(path / "settings.json")
@@ -118,13 +116,13 @@ def train(name, resume, queue, **options):
         for field in ("filters", "dropout", "dense"):
             if field in given and settings.network != "custom":
                 raise SettingsError(
-                    f"--{field} shapes the network custom alone; {settings.network} is as it is. "
+                    f"--{field} is for --network custom only: {settings.network} has a fixed shape. "
                     f"Leave it out, or add --network custom."
                 )
         if settings.data is None and find_source(mini=True).kind == MINI:
             settings = Settings(**given, data=MINI)
-            click.echo("CIFAR-10 is not on this machine: learning from the distilled pictures instead.")
-            click.echo("All of CIFAR-10 is one command away: python -m cifar_model data --download\n")
+            click.echo("CIFAR-10 is not on this machine: training on the distilled images instead.")
+            click.echo("To download CIFAR-10: python -m cifar_model data --download\n")
         name = check_name(name) if name else new_name(settings)
         path = _unused(name)
         command = shlex.join(["python", "-m", "cifar_model", "train", *settings.to_argv(), "--run", name])
@@ -140,7 +138,7 @@ def train(name, resume, queue, **options):
 
     if settings.data == MINI:
         click.echo(describe_mini(settings.network))
-    with _Display() as display:
+    with TrainingDisplay() as display:
         display("note", {"message": f"Run {name}, in {path}"})
         try:
             card = train_run(
@@ -158,18 +156,22 @@ def train(name, resume, queue, **options):
         click.echo(_outcome(card))
         if problem := learned_nothing(card):
             click.echo(problem)
-        click.echo(f"Ask it: python -m cifar_model classify --model {name} PICTURES")
+        click.echo(f"Use it: python -m cifar_model classify --model {name} PICTURES")
+        if read_run(name).state == "finished":
+            click.echo("Train it further:")
+            for line in commands_to_go_on(name, settings.to_dict()):
+                click.echo(f"  {line}")
 
 
-def _outcome(card: dict) -> str:
+def _outcome(card: Card) -> str:
     """The score that a run ended with, in words."""
-    scores = card["scores"]
-    if "test_accuracy" in scores:
-        score = f"Test accuracy {share(scores['test_accuracy'], 2)}, loss {scores['test_loss']:.4f}"
-        return f"{score}, on {card['data']['test']:,} images."
+    scores = card.scores
+    if scores.test_accuracy is not None:
+        score = f"Test accuracy {share(scores.test_accuracy, 2)}, loss {scores.test_loss:.4f}"
+        return f"{score} ({card.data.test:,} images)."
     return (
-        f"Validation accuracy {share(scores['validation_accuracy'], 2)}, on synthetic pictures. Where CIFAR-10 is at "
-        f"hand, score it on real ones: python -m cifar_model evaluate --model {card['name']}"
+        f"Validation accuracy {share(scores.validation_accuracy, 2)}, on synthetic images. To score it on real ones "
+        f"(needs CIFAR-10): python -m cifar_model evaluate --model {card.name}"
     )
 
 
@@ -177,20 +179,20 @@ def _unused(name: str) -> Path:
     # A run started by the app has its directory already, with nothing but the launcher's notes in it.
     path = runs_dir() / name
     if (path / "settings.json").exists():
-        raise RunError(f"A run named {name!r} exists already. Choose another --run, or go on with --resume {name}.")
+        raise RunError(f"A run named {name!r} exists already: choose another --run, or --resume {name}.")
     return path
 
 
 def _check_data(name: str, settings: Settings, moved_to: str | None) -> None:
     """Raise where a run's data can't be found any more, with what to do, or where it would go on with other data."""
     if moved_to and (moved_to == MINI) != (settings.data == MINI):
-        began = "the distilled pictures" if settings.data == MINI else "CIFAR-10"
-        raise SettingsError(f"The run {name!r} began with {began} and can't go on with others: start a new one.")
+        began = "the distilled images" if settings.data == MINI else "CIFAR-10"
+        raise SettingsError(f"The run {name!r} trains on {began} and can't continue on other data: start a new run.")
     try:
         find_source(moved_to or settings.data, mini=settings.data == MINI)
     except DatasetError as error:
         raise DatasetError(
-            f"{error}\nWhere the data has moved to, say with: python -m cifar_model train --resume {name} --data WHERE"
+            f"{error}\nIf the data has moved: python -m cifar_model train --resume {name} --data WHERE"
         ) from None
 
 
@@ -198,61 +200,3 @@ def _resumable(name: str, epochs: int | None) -> Path:
     run = read_run(name)
     check_resumable(run, epochs)
     return run.path
-
-
-class _Display:
-    """A progress bar in a terminal, plain lines elsewhere."""
-
-    def __init__(self):
-        self.bar = self.task = None
-        self.last_line = 0.0
-
-    def __enter__(self):
-        if sys.stdout.isatty():
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # slow to import
-
-            self.bar = Progress(
-                TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-                BarColumn(),
-                TextColumn("loss {task.fields[loss]:.4f}  accuracy {task.fields[accuracy]:.4f}"),
-                TextColumn("{task.fields[images_per_second]:,.0f} images/s"),
-                TimeRemainingColumn(),
-            )
-            self.bar.start()
-        return self
-
-    def __exit__(self, *error):
-        if self.bar:
-            self.bar.stop()
-
-    def __call__(self, kind: str, record: dict) -> None:
-        if kind == "progress":
-            self._progress(record)
-        elif kind == "epoch":
-            self._say(
-                "epoch {epoch}: loss {loss:.4f}, accuracy {accuracy:.4f}, validation loss {val_loss:.4f}, "
-                "validation accuracy {val_accuracy:.4f}, learning rate {learning_rate:.3g}, "
-                "{images_per_second:,.0f} images/s, {seconds:.0f} s".format(**record)
-            )
-        else:
-            self._say(record["message"])
-
-    def _say(self, line: str) -> None:
-        if self.bar:
-            self.bar.console.print(line, highlight=False)
-        else:
-            click.echo(line)
-            sys.stdout.flush()
-
-    def _progress(self, record: dict) -> None:
-        if self.bar:
-            done = (record["epoch"] - 1) * record["steps"] + record["step"]
-            if self.task is None:
-                self.task = self.bar.add_task("train", total=record["epochs"] * record["steps"], **record)
-            self.bar.update(self.task, completed=done, **record)
-        elif time.monotonic() - self.last_line >= LINE_SECONDS:
-            self.last_line = time.monotonic()
-            self._say(
-                "epoch {epoch}/{epochs} step {step}/{steps}: loss {loss:.4f}, accuracy {accuracy:.4f}, "
-                "{images_per_second:,.0f} images/s, {seconds_left:,.0f} s left".format(**record)
-            )

@@ -15,7 +15,7 @@ from cifar_model.errors import DatasetError
 from cifar_model.storage import assets_dir, read_json
 from cifar_model.text import share
 
-TEST_SET = "10,000 real test pictures of CIFAR-10 (JPEG q75 copy)"  # that the shipped cards' scores are of
+TEST_SET = "10,000 real test images of CIFAR-10 (JPEG q75 copy)"  # that the shipped cards' scores are of
 
 
 def mini_dir() -> Path:
@@ -56,13 +56,14 @@ def describe_mini(network: str) -> str:
     expected = ""
     if score := mini_score(network):
         expected = (
-            f"After that, {network} gets {share(score[0], 0)} of the {TEST_SET} right (mean of {score[1]} runs). "
+            f"Trained on them, {network} classifies {share(score[0], 0)} of the {TEST_SET} correctly "
+            f"(mean of {score[1]} runs). "
         )
     return (
-        f"{mini_counts()[0]:,} synthetic pictures that ship with this project, distilled from CIFAR-10: optimised so "
-        f"that a network that learns from them alone recognises real photographs. {expected}"
-        "The validation pictures are synthetic too: the validation accuracy says how well such pictures are learnt, "
-        "not how well photographs are recognised."
+        f"{mini_counts()[0]:,} synthetic images that ship with this project, distilled from CIFAR-10: optimised so "
+        f"that a network trained on them alone recognises real photographs. {expected}"
+        "The validation images are synthetic too: validation accuracy says how well such images are learned, not how "
+        "well photographs are recognised."
     )
 
 
@@ -99,7 +100,7 @@ def _read_sheet(path: Path) -> Split:
                 )
             pixels = np.asarray(sheet)
     except FileNotFoundError:
-        raise DatasetError(f"{path} is missing. Make it: python -m cifar_model distill --out FOLDER") from None
+        raise DatasetError(f"{path} is missing. To make it: python -m cifar_model distill --out FOLDER") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DatasetError(f"{path} can't be read as a picture: {error}.") from error
     pictures = pixels.reshape(CLASSES, IMAGE_SIZE, n, IMAGE_SIZE, 3).transpose(0, 2, 1, 3, 4)

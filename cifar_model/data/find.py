@@ -28,8 +28,8 @@ def find_source(data_dir: str | os.PathLike[str] | None = None, *, mini: bool = 
     if data_dir == MINI:
         if mini and (source := mini_source()):
             return source
-        found = "are not in this checkout" if mini else "are for training alone: they are synthetic, with no test part"
-        raise DatasetError(f"The distilled pictures {found}.\n{THREE_WAYS}")
+        found = "are not in this checkout" if mini else "are for training only: they are synthetic, without test images"
+        raise DatasetError(f"The distilled images {found}.\n{THREE_WAYS}")
     given = data_dir or os.environ.get("CIFAR10_DIR")
     if given:
         path = typed_path(given)

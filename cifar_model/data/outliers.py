@@ -76,7 +76,7 @@ class Outliers:
     def describe(self) -> str:
         """One sentence: how many, from where, what was left out."""
         without = ", ".join(f"{number:,} {reason}" for reason, number in self.left_out.items() if number)
-        return f"{len(self.images):,} pictures of other things from {self.title}" + (
+        return f"{len(self.images):,} images of other things from {self.title}" + (
             f" (left out: {without})." if without else "."
         )
 
@@ -250,5 +250,5 @@ def _without_twins(outliers: Outliers, known: np.ndarray) -> Outliers:
         nearest[start : start + 500] = apart.min(axis=1) + (some**2).sum(axis=1)
     twins = np.sqrt(np.maximum(nearest, 0) / others.shape[1]) < TWIN_DISTANCE
     return Outliers(
-        outliers.images[~twins], outliers.title, outliers.left_out | {"twins of CIFAR-10 pictures": int(twins.sum())}
+        outliers.images[~twins], outliers.title, outliers.left_out | {"duplicates of CIFAR-10 images": int(twins.sum())}
     )

@@ -24,7 +24,7 @@ def read_source(source: Source) -> tuple[Split, Split]:
         for name, split, x, y in _READERS[source.kind](source):
             fingerprint = hashlib.sha256(x).digest()
             if fingerprint in seen:
-                fail(source.path, f"{name} and {seen[fingerprint]} hold the same pictures", "different ones")
+                fail(source.path, f"{name} and {seen[fingerprint]} hold the same images", "different ones")
             seen[fingerprint] = name
             parts[split].append((x, y))
         if file_stats(source) != before:
@@ -45,12 +45,12 @@ def _joined(parts: list[Split]) -> Split:
 def _check_splits(source: Source, train: Split, test: Split) -> None:
     """Train and test must not have been swapped or copied over each other."""
     if len(test[0]) > len(train[0]):
-        found = f"{len(train[0]):,} train and {len(test[0]):,} test pictures"
+        found = f"{len(train[0]):,} train and {len(test[0]):,} test images"
         fail(source.path, found, "no more test than train: are the files swapped?")
     trained = {picture.tobytes() for picture in train[0]}
     shared = sum(picture.tobytes() in trained for picture in test[0])
     if shared * 10 > len(test[0]):  # the real ones share a handful of duplicates
-        found = f"{shared:,} of the {len(test[0]):,} test pictures among the train pictures"
+        found = f"{shared:,} of the {len(test[0]):,} test images among the training images"
         fail(source.path, found, "different ones: is a train file named as test?")
 
 

@@ -53,11 +53,11 @@ class Source:
             "python": "official Python batches",
             "binary": "official binary batches",
             "archive": "official archive",
-            "folders": "folders of pictures by class",
-            "kaggle": "Kaggle's train/ with trainLabels.csv; without test labels, every sixth picture is the test part",
+            "folders": "folders of images by class",
+            "kaggle": "Kaggle's train/ with trainLabels.csv (without test labels, every sixth image is a test image)",
             "npz": "NumPy arrays (.npz)",
             "zip": "a .zip",
-            "mini": "distilled pictures (shipped)",
+            "mini": "distilled images (shipped)",
         }[self.kind]
 
 

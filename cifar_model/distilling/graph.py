@@ -5,18 +5,16 @@ import numpy as np
 from cifar_model.classes import IMAGE_SIZE
 from cifar_model.data.distilled import CLASSES
 from cifar_model.networks.build import SEED_FILTERS
+from cifar_model.training.augment import places
 
 RIDGE = 2.0  # share of the mean eigenvalue
 SHIFT = 3  # pixels; largest random translation of the pictures, as where networks learn from them
 
 
-def places(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column indices int32 (n, 32) of each picture, shifted (reflected at the border) and mirrored."""
-    side = np.arange(IMAGE_SIZE)
-    rows, columns = (side + rng.integers(-SHIFT, SHIFT + 1, (n, 1)) for _ in range(2))
-    last = IMAGE_SIZE - 1
-    rows, columns = (last - np.abs(last - np.abs(index)) for index in (rows, columns))
-    columns = np.where(rng.random((n, 1)) < 0.5, columns[:, ::-1], columns)
+def random_places(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column indices int32 (n, 32) of pictures, shifted and mirrored at random (`augment.places`)."""
+    shifts = rng.integers(-SHIFT, SHIFT + 1, (2, n))
+    rows, columns = places(IMAGE_SIZE, *shifts, rng.random(n) < 0.5)
     return rows.astype(np.int32), columns.astype(np.int32)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from cifar_model.classes import IMAGE_SIZE
 from cifar_model.data.distilled import CLASSES
 from cifar_model.distilling.frequencies import frequencies
-from cifar_model.distilling.graph import Graph, places
+from cifar_model.distilling.graph import Graph, random_places
 from cifar_model.errors import DatasetError, SettingsError
 from cifar_model.networks.build import PIXEL_MEAN, PIXEL_VARIANCE
 from cifar_model.storage import replacing
@@ -102,7 +102,7 @@ class Maker:
         real[mirrored] = real[mirrored][:, :, ::-1]
         pictures = self.pixels[rows].reshape(-1, IMAGE_SIZE, IMAGE_SIZE, 3)
         loss, gradient = self.graph.improve(
-            network[0], pictures, _targets(share), *places(len(pictures), rng), real, _targets(REAL)
+            network[0], pictures, _targets(share), *random_places(len(pictures), rng), real, _targets(REAL)
         )
         self._step(rows, gradient.numpy().reshape(self.pixels[rows].shape))
         for _ in range(POOL_STEPS):
@@ -118,7 +118,7 @@ class Maker:
         classes, n = self.pixels.shape[:2]
         batch = rng.choice(classes * n, min(POOL_BATCH, classes * n), replace=False)
         pictures = self.pixels.reshape(-1, IMAGE_SIZE, IMAGE_SIZE, 3)[batch]
-        gradient = self.graph.learn(weights, pictures, batch // n, *places(len(batch), rng)).numpy()
+        gradient = self.graph.learn(weights, pictures, batch // n, *random_places(len(batch), rng)).numpy()
         self.ages[turn] += 1
         _adam(weights, first, second, gradient, POOL_RATE, self.ages[turn])
 

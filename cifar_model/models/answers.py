@@ -38,7 +38,7 @@ class StoredAnswers:
             An older version wrote these answers, without fingerprints.
         """
         if self.fingerprints is None:
-            raise ModelError("Its answers were kept by an older version, which didn't note which pictures they are of.")
+            raise ModelError("An older version stored its answers without noting which images they belong to.")
         return find_by_fingerprint(self.fingerprints, names)
 
     def taken(self, places: np.ndarray) -> "StoredAnswers":

@@ -368,14 +368,6 @@ class Card:
 
     __hash__ = None  # a card holds arrays
 
-    def __getitem__(self, key: str) -> Any:
-        """What is stored under a key, unchecked: for keys that have no field."""
-        return self.stored[key]
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """As `card[key]`, `default` where there is none."""
-        return self.stored.get(key, default)
-
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> "Card":
         """Read a card's JSON object, of any age.

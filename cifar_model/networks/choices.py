@@ -2,7 +2,7 @@
 
 NETWORKS = {
     "seed-cnn": "A classic small CNN: three convolutions and two dense layers, 123 thousand parameters.",
-    "lab-net": "A modern small residual network, built for accuracy per second of CPU, 2.2 million parameters.",
+    "lab-net": "A modern small residual network, built for accuracy per second on a CPU.",
     "custom": "Your own: choose the convolution blocks, their filters, the dropout and the dense layer.",
 }
 

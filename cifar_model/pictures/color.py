@@ -63,6 +63,7 @@ def _reduced(image: Image.Image, low: float, high: float, ground: int) -> Image.
     return reduced
 
 
+_MARK_DISTANCE = 4  # spans of all other values: what lies farther away stands for something else
 _DEPTHS = (8, 10, 12, 14, 16)  # bits of what sensors and screens make; containers hold 16 or 32
 
 
@@ -82,30 +83,61 @@ def _value_range(image: Image.Image) -> tuple[float, float, str | None]:
     """
     if not (image.mode.startswith("I") or image.mode == "F"):
         return 0.0, 255.0, None
-    lowest, highest = math.inf, -math.inf
-    for box in bands(image):
-        values = np.asarray(image.crop(box))
-        values = values[np.isfinite(values)]
-        if values.size:
-            lowest, highest = min(lowest, float(values.min())), max(highest, float(values.max()))
+    lowest, highest = _extremes(image)
+    apart = []
+    if lowest < highest:
+        lowest, highest, apart = _without_marks(image, lowest, highest)
     if lowest > highest:  # not one number in it
         return 0.0, 1.0, None
     if image.mode != "F" and lowest >= 0 and (bits := bits_of(highest)):
         told = image.tag_v2.get(258, (16,))[0] if isinstance(image, TiffImagePlugin.TiffImageFile) else 16
         if told in (10, 12, 14):  # here the file itself says what white is
             return 0.0, 2.0**told - 1, None
+        if apart:
+            return 0.0, 2.0**bits - 1, _with_marks(bits_note(bits, 32 if image.mode == "I" else 16), apart)
         usual = bits == 16 or highest == 0 or (image.mode == "I" and bits == 8)
         return 0.0, 2.0**bits - 1, None if usual else bits_note(bits, 32 if image.mode == "I" else 16)
     if image.mode == "F" and lowest >= 0:
         for top in (1.0, 255.0, 65535.0):  # in real units a picture would hardly end so near below one of these
             if top / 4 <= highest <= top:
-                return 0.0, top, None
+                return 0.0, top, _with_marks("One value lies far from all others.", apart) if apart else None
     if lowest == highest:
         return min(lowest, 0.0), max(highest, 1.0), None
     if -1 <= lowest < 0 and 0.5 <= highest <= 1:
         lowest, highest = -1.0, 1.0
     note = f"Its values run from {lowest:.4g} to {highest:.4g}: they were stretched to the range from black to white."
-    return lowest, highest, note
+    return lowest, highest, _with_marks(note, apart)
+
+
+def _extremes(image: Image.Image, without: tuple[float, ...] = ()) -> tuple[float, float]:
+    """The least and the greatest finite value, those in `without` left out; inf and -inf where there is none."""
+    lowest, highest = math.inf, -math.inf
+    for box in bands(image):
+        values = np.asarray(image.crop(box))
+        values = values[np.isfinite(values) & ~np.isin(values, without)]
+        if values.size:
+            lowest, highest = min(lowest, float(values.min())), max(highest, float(values.max()))
+    return lowest, highest
+
+
+def _without_marks(image: Image.Image, lowest: float, highest: float) -> tuple[float, float, list[float]]:
+    """The extremes without a value that stands for "not measured" (65535, -9999), or of a dead pixel, and these values.
+
+    Such a value lies so far from all others that a picture stretched up to it would be one flat colour.
+    """
+    apart = []
+    for mark in (highest, lowest, highest):
+        if mark in apart:
+            continue
+        low, high = _extremes(image, (*apart, mark))
+        if low < high and max(mark - high, low - mark) > _MARK_DISTANCE * (high - min(low, 0.0)):
+            apart.append(mark)
+            lowest, highest = low, high
+    return lowest, highest, apart
+
+
+def _with_marks(note: str, apart: list[float]) -> str:
+    return f"{note} Ignored: pixels of {' and '.join(f'{mark:.6g}' for mark in apart)}." if apart else note
 
 
 def _flatten(image: Image.Image, low: float, high: float, ground: int) -> Image.Image:

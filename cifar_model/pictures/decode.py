@@ -59,8 +59,8 @@ _OTHER_BYTE = {
 # Of the lines between enlarged pixels so many must show.
 _ENOUGH_STEPS = 0.25
 
-# Frames of an animation that are looked through for one that shows something.
-_ANIMATED = ("GIF", "PNG", "WebP", "AVIF")
+# Frames of an animation, pages of a TIFF, that are looked through for one that shows something.
+_ANIMATED = ("GIF", "PNG", "WebP", "AVIF", "TIFF")
 _MAX_FRAMES, _MAX_FRAME_PIXELS, _MAX_ANIMATED_PIXELS = 300, 500_000_000, 20_000_000
 
 
@@ -85,10 +85,10 @@ def decode_image(source: bytes | str | os.PathLike | BinaryIO, *, name: str | No
 def read_picture(source: bytes | str | os.PathLike | BinaryIO, *, name: str | None = None) -> Decoded:
     """Decode a picture: upright, in sRGB, transparency over the ground on which it can be seen, white if it can.
 
-    Of an animation the first frame that is not one flat colour. Values of 10, 12 or 14 bits in a larger container, and
-    floats of any range, are stretched to what they hold. Pixels that were enlarged by a whole factor, each to a square
-    (as this project saves mixes), are read back one by one. A JPEG that lacks its last bytes is shown. What was done
-    of this stands in the notes.
+    Of an animation, or a TIFF of several pages, the first one that is not one flat colour. Values of 10, 12 or 14 bits
+    in a larger container, and floats of any range, are stretched to what they hold. Pixels that were enlarged by a
+    whole factor, each to a square (as this project saves mixes), are read back one by one. A JPEG that lacks its last
+    bytes is shown. What was done of this stands in the notes.
 
     A picture whose shorter side has 1,024 pixels or more is reduced by a whole factor (mean of each block) to
     no less than 512 there, a long strip further. Peak memory stays below 600 MB.
@@ -108,8 +108,8 @@ def read_picture(source: bytes | str | os.PathLike | BinaryIO, *, name: str | No
     ImageError
         Missing, unreadable, empty, not one of the eight formats, damaged, over 20 MB, over 50 megapixels, or
         more than 100 times as long as wide. Also what would take more than 600 MB to decode: WebP over 46
-        megapixels, AVIF over 40 with transparency or more than 8 bits (31 with both), HEIC over 37 with more than 8
-        bits, some TIFF in one strip.
+        megapixels, AVIF over 40 with transparency or more than 8 bits (31 with both), HEIC over 45 with
+        transparency or 37 with more than 8 bits (27 with both), some TIFF in one strip.
     """
     data, name = read_bytes(source, name)
     kind = sniff(data, name)
@@ -130,9 +130,10 @@ def read_picture(source: bytes | str | os.PathLike | BinaryIO, *, name: str | No
             pixels = _read_back(pixels, size)
             notes.append(f"Its pixels were enlarged, each to {size} × {size}: they were read back one by one.")
         reduced, more = reduce(pixels)
-        if kind in _ANIMATED and is_flat(reduced) and (later := _first_that_shows(data, kind)):
+        if kind in _ANIMATED and is_flat(reduced) and (later := _first_that_shows(data, kind, name)):
             number, reduced, more = later
-            more = [*more, f"Its first frame is one flat colour: frame {number + 1} is shown."]
+            frame = "page" if kind == "TIFF" else "frame"
+            more = [*more, f"Its first {frame} is one flat colour: {frame} {number + 1} is shown."]
         notes += more
         turn = _UPRIGHT.get(_orientation(image))
         picture = to_srgb(reduced, image.info.get("icc_profile"))
@@ -268,14 +269,21 @@ def _read_back(image: Image.Image, size: int) -> Image.Image:
     return small
 
 
-def _first_that_shows(data: bytes, kind: str) -> tuple[int, Image.Image, list[str]] | None:
+def _first_that_shows(data: bytes, kind: str, name: str) -> tuple[int, Image.Image, list[str]] | None:
     """Number, pixels and notes of the first later frame that is not one flat colour; None if there is none."""
+    if kind == "TIFF":
+        check_strips(data, name, _MAX_FRAMES)
     image = _opened(data, kind)
+    size = image.size
     if kind in ("WebP", "AVIF") and image.width * image.height > _MAX_ANIMATED_PIXELS:
         return None  # Pillow holds several canvases of these
     for number in range(1, min(_MAX_FRAMES, _MAX_FRAME_PIXELS // (image.width * image.height)) + 1):
         try:
             image.seek(number)
+            if kind == "TIFF":  # each page has a head of its own
+                check_header(image, kind, data, name)
+            if image.size != size:  # a page of another sort: a thumbnail, a mask
+                continue
             image.load()
         except Exception:  # the last frame was before, or is damaged: the first is shown
             return None

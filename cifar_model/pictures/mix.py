@@ -4,6 +4,7 @@ import numpy as np
 
 from cifar_model.classes import IMAGE_SIZE
 from cifar_model.errors import ImageError, SettingsError
+from cifar_model.pictures.dct import dct
 
 # The ways to mix, each explained in one line. `ratio` is always the share of the first picture.
 MODES: dict[str, str] = {
@@ -137,16 +138,13 @@ def _frequencies(a: np.ndarray, b: np.ndarray, ratio: np.ndarray) -> np.ndarray:
     cycles a picture, so 0 at ratio 0, 4 at ½, infinite at 1. The filter works on the cosine transform
     (DCT-II), whose mirrored continuation keeps the borders clean.
     """
-    k = np.arange(IMAGE_SIZE)
-    basis = np.cos(np.pi * (2 * k + 1) * k[:, None] / (2 * IMAGE_SIZE)) * np.sqrt(2 / IMAGE_SIZE)
-    basis[0] /= np.sqrt(2)  # orthonormal; row k is k / 2 cycles a picture
+    k = np.arange(IMAGE_SIZE)  # row k of the spectrum is k / 2 cycles a picture
     # A quarter of a cycle is added in quadrature, so that the mean colour fades in too instead of jumping.
     squared = (k[:, None] ** 2 + k**2 + 0.25)[:, :, None] / 4
     with np.errstate(divide="ignore", over="ignore"):
         cutoff = 4 * ratio / (1 - ratio)
         gain = np.exp(-np.log(2) * squared / cutoff**2)
-    spectrum = np.einsum("ki,lj,ijc->klc", basis, basis, a.astype(float) - b)
-    return _round(b + np.einsum("ki,lj,nklc->nijc", basis, basis, gain * spectrum, optimize=True))
+    return _round(b + dct(gain * dct(a.astype(float) - b), back=True))
 
 
 _MIXERS = {

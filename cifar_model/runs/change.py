@@ -34,8 +34,8 @@ def request(name: str, action: str, value: float | None = None, *, wait: float =
     if is_waiting(run):
         return _ask_waiting(name, action)
     if not run.is_live:
-        hint = " It can be resumed." if run.can_resume else ""
-        raise RunError(f"The run {name!r} is {run.state}: only a live run can be asked to {action}.{hint}")
+        hint = " It can be continued (--resume)." if run.can_resume else ""
+        raise RunError(f"The run {name!r} is {run.state}: only a run that is training can be asked to {action}.{hint}")
     inbox = run.path / "requests"
     inbox.mkdir(exist_ok=True)
     letter = inbox / f"{time.time_ns()}-{action}.json"

@@ -227,8 +227,8 @@ def _judge(path: Path) -> tuple[str, str, dict[str, Any]]:
         return state, message, status
     if not status or status.get("launched"):
         log = read_log(path)
-        return "failed", f"It ended before it began.\n{log}".strip(), {}
-    return "interrupted", "Its process is gone; it can go on from its last finished epoch.", status
+        return "failed", f"It ended before the training began.\n{log}".strip(), {}
+    return "interrupted", "Its process is gone. It can be continued after its last finished epoch.", status
 
 
 def _status(path: Path) -> tuple[dict[str, Any], bool]:

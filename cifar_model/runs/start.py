@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from cifar_model.data.sources import MINI
 from cifar_model.errors import LabError, RunError, SettingsError
 from cifar_model.runs.change import request
 from cifar_model.runs.disk import check_quota
@@ -24,6 +25,7 @@ from cifar_model.runs.queue import check_room, enqueue, is_waiting, take_ticket
 from cifar_model.runs.read import RunInfo, list_runs, live_runs, max_runs, read_run, runs_lock
 from cifar_model.storage import assets_dir, runs_dir, write_json
 from cifar_model.training.folder import write_settings
+from cifar_model.training.settings import LIMITS
 
 if TYPE_CHECKING:
     from cifar_model.training.settings import Settings
@@ -66,7 +68,7 @@ def resume_run(name: str, *, epochs: int | None = None, queue: bool = False) -> 
     with runs_lock():
         run = read_run(name)
         if run.is_live or not run.settings:
-            raise RunError(f"The run {name!r} is {run.state}: only a run that is over can go on.")
+            raise RunError(f"The run {name!r} is {run.state}: only a run that has ended can be continued.")
         check_resumable(run, epochs)
         waits = _has_to_wait(queue)
         arguments = ["--resume", name, *([] if epochs is None else ["--epochs", str(epochs)])]
@@ -127,11 +129,21 @@ def check_resumable(run: RunInfo, epochs: int | None = None) -> None:
     done = int(run.status.get("epoch", 0))
     if run.state == "finished" and epochs is None:
         raise RunError(
-            f"The run {run.name!r} is finished: there is nothing to resume. Give it more epochs with "
-            f"--resume {run.name} --epochs {2 * max(1, done)}, or start a new one."
+            f"The run {run.name!r} is finished: there is nothing to resume. Train it further with "
+            f"--resume {run.name} --epochs {2 * max(1, done)}, or start a new run from its weights with "
+            f"--start-from {run.name}."
         )
     if epochs is not None and epochs <= done:
-        raise SettingsError(f"The run {run.name!r} has trained {done} epochs already: give more than that.")
+        raise SettingsError(f"The run {run.name!r} has trained for {done} epochs already: give more than that.")
+
+
+def commands_to_go_on(name: str, settings: dict[str, Any]) -> list[str]:
+    """How a finished run of these settings is trained further: with more epochs, or as a new run from its weights."""
+    epochs, highest = int(settings.get("epochs", 1)), LIMITS["epochs"][1]
+    more = [] if epochs >= highest else [f"--resume {name} --epochs {min(2 * epochs, highest)}"]
+    anew = f"--start-from {name} --network {settings.get('network')}"
+    anew += f" --data {MINI}" if settings.get("data") == MINI else ""
+    return [f"python -m cifar_model train {options}" for options in (*more, anew)]
 
 
 def check_capacity(queue: bool = False, *, apart_from: str = "") -> None:
@@ -143,7 +155,7 @@ def check_capacity(queue: bool = False, *, apart_from: str = "") -> None:
         names = ", ".join(f"{run.name} ({run.state})" for run in live)
         raise RunError(
             f"{names} {'is' if len(live) == 1 else 'are'} ahead, and {max_runs()} may train at a time: "
-            "wait, stop it, or queue behind it."
+            "wait, stop it, or queue (--queue)."
         )
 
 

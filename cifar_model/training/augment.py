@@ -20,19 +20,25 @@ def augment_batch(
     uint8 (n, s, s, 3), a new array
     """
     n, size = images.shape[:2]
-    side = np.arange(size)
-    # Mirroring and shifting are one gather: row and column indices for each picture, reflected at the border.
-    rows = side + rng.integers(-shift, shift + 1, (n, 1))
-    columns = side + rng.integers(-shift, shift + 1, (n, 1))
-    rows, columns = (size - 1 - np.abs(size - 1 - np.abs(index)) for index in (rows, columns))
-    columns = np.where(mirrored[:, None], columns[:, ::-1], columns)
+    rows, columns = places(size, *rng.integers(-shift, shift + 1, (2, n)), mirrored)
     result = images[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
     if cutout:
+        side = np.arange(size)
         top, left = rng.integers(0, size - cutout + 1, (2, n, 1))
         in_rows = (side >= top) & (side < top + cutout)
         in_columns = (side >= left) & (side < left + cutout)
         result[in_rows[:, :, None] & in_columns[:, None, :]] = 128
     return result
+
+
+def places(size: int, down: np.ndarray, right: np.ndarray, mirrored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """From which rows and columns shifted and mirrored pictures are gathered, both int (n, size).
+
+    down, right : int (n,), by how many pixels each is shifted; its border is reflected. mirrored : bool (n,)
+    """
+    side, last = np.arange(size), size - 1
+    rows, columns = (last - np.abs(last - np.abs(side + by[:, None])) for by in (down, right))
+    return rows, np.where(mirrored[:, None], columns[:, ::-1], columns)
 
 
 def shrink(images: np.ndarray, size: int) -> np.ndarray:

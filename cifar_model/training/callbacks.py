@@ -51,11 +51,11 @@ class Divergence(keras.callbacks.Callback):
 
 
 def diverged(what: str, epoch: int, step: int, network: keras.Model) -> str:
-    """The message for a network that has lost its way."""
+    """The message for a training that diverged."""
     rate = float(keras.ops.convert_to_numpy(network.optimizer.learning_rate))
     return (
-        f"{what} in epoch {epoch}, step {step}: the network has lost its way. "
-        f"Start again with a learning rate below {rate:.3g}, or go on from its last good epoch with one "
+        f"{what} in epoch {epoch}, step {step}: training diverged. "
+        f"Start again with a learning rate below {rate:.3g}, or continue after the last good epoch with one "
         "(--resume NAME --learning-rate RATE)."
     )
 

@@ -3,6 +3,7 @@
 import math
 
 from cifar_model.data.distilled import mini_score
+from cifar_model.models.card import Card
 from cifar_model.models.layout import MODEL_FILE
 from cifar_model.models.network import load_network
 from cifar_model.text import share
@@ -14,7 +15,7 @@ from cifar_model.trust.assess import assess
 GUESSING = 0.1  # accuracy of somebody who guesses among ten classes
 
 
-def finish(training: Training) -> dict:
+def finish(training: Training) -> Card:
     """Score the best network of a run that is over, write card and last status, and return the card."""
     settings, state, data = training.settings, training.state, training.data
     control, directory = training.control, training.directory
@@ -22,7 +23,7 @@ def finish(training: Training) -> dict:
     control.paused, control.stopping = False, False
     scores, found = {"validation_accuracy": state.best_accuracy}, None
     if data.test:
-        training.report("note", {"message": "Scoring the best network on the test set."})
+        training.report("note", {"message": "Scoring the best network on the test images."})
         found = assess(
             load_network(directory.path / MODEL_FILE),
             selection=data.selection,
@@ -32,7 +33,7 @@ def finish(training: Training) -> dict:
         )
         found.save(directory.path)
         scores |= found.card["scores"]
-    card = write_card(training, scores, found and found.card)
+    card = Card.from_dict(write_card(training, scores, found and found.card))
     message = f"{_score_in_words(card)} {learned_nothing(card)}".strip()
     if state.epoch < settings.epochs and not stopped:
         early = f"It ended after {state.epoch} of {settings.epochs} epochs: {_why_early(training)}."
@@ -44,41 +45,40 @@ def finish(training: Training) -> dict:
     return card
 
 
-def learned_nothing(card: dict) -> str:
+def learned_nothing(card: Card) -> str:
     """What to say of a network that is no better than guessing, and what to change; empty where it is better."""
-    scores, settings = card["scores"], card["settings"]
-    on_test = "test_accuracy" in scores
-    accuracy = scores["test_accuracy" if on_test else "validation_accuracy"]
-    count = max(1, card["data"]["test" if on_test else "validation"])
+    settings, accuracy, count = card.settings, card.scores.test_accuracy, card.data.test
+    if accuracy is None:
+        accuracy, count = card.scores.validation_accuracy or 0.0, card.data.validation
+    count = max(1, count or 0)
     # Two points, or three standard deviations where so few images were asked that luck reaches further.
     if accuracy > GUESSING + max(0.02, 3 * math.sqrt(GUESSING * (1 - GUESSING) / count)):
         return ""
     usual = default_settings(settings["network"], settings["recipe"], settings.get("data")).learning_rate
     rate = settings["learning_rate"]
-    if card["best_epoch"] == 0:
-        return f"It has learned nothing yet: {share(accuracy)} is guessing. Resume it."
+    if card.best_epoch == 0:
+        return f"It has learned nothing yet: {share(accuracy)} is no better than guessing. Continue it."
     if rate > 1.5 * usual:
-        advice = f"Start again with a lower learning rate: {rate:g} was set, the recipe has {usual:g}."
+        advice = f"Start again with a lower learning rate: this one was {rate:g}, the recipe's is {usual:g}."
     elif rate < usual / 5:
-        advice = f"Start again with a higher learning rate: {rate:g} was set, the recipe has {usual:g}."
+        advice = f"Start again with a higher learning rate: this one was {rate:g}, the recipe's is {usual:g}."
     else:
         advice = "Start again with a lower learning rate, more epochs or more images."
-    return f"It learned nothing: {share(accuracy)} is guessing. {advice}"
+    return f"It learned nothing: {share(accuracy)} is no better than guessing. {advice}"
 
 
-def _score_in_words(card: dict) -> str:
-    scores = card["scores"]
-    if "test_accuracy" in scores:
-        return f"Test accuracy {share(scores['test_accuracy'], 2)} (epoch {card['best_epoch']})."
-    accuracy = scores["validation_accuracy"]
-    message = f"{share(accuracy)} of the synthetic validation pictures, epoch {card['best_epoch']}."
-    if score := mini_score(card["network"]):
-        message += f" Of real photographs such a network gets about {share(score[0], 0)} right."
+def _score_in_words(card: Card) -> str:
+    if card.scores.test_accuracy is not None:
+        return f"Test accuracy {share(card.scores.test_accuracy, 2)} (epoch {card.best_epoch})."
+    accuracy = card.scores.validation_accuracy
+    message = f"{share(accuracy)} of the synthetic validation images (epoch {card.best_epoch})."
+    if score := mini_score(card.network):
+        message += f" Of real photographs such a network classifies about {share(score[0], 0)} correctly."
     return message
 
 
 def _why_early(training: Training) -> str:
     best, waited = training.state.early_stopping or (None, 0)
     if training.settings.early_stopping and waited >= training.settings.early_stopping:
-        return f"the validation accuracy has not risen for {waited} epoch{'s' if waited > 1 else ''}"
+        return f"the validation accuracy has not improved for {waited} epoch{'s' if waited > 1 else ''}"
     return "a callback ended it"

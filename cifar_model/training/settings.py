@@ -1,7 +1,9 @@
 """The settings of a training: their limits, and the command line that repeats them. No TensorFlow."""
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
 
 from cifar_model.errors import SettingsError
 from cifar_model.networks.choices import NETWORKS, OPTIMIZERS, RECIPES
@@ -9,21 +11,15 @@ from cifar_model.training.recipes import MINI_RECIPE_TABLE, RECIPE_TABLE, Recipe
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 
-# Lowest and highest admitted value of each number in Settings.
-LIMITS = {
-    "epochs": (1, 200),
-    "batch_size": (8, 2048),
-    "learning_rate": (1e-6, 2.0),
-    "fraction": (0.001, 1.0),
-    "mixup": (0.0, 4.0),
-    "early_stopping": (0, 200),
-    "validation": (0.02, 0.5),
-    "seed": (0, 2**31 - 1),
-    "dropout": (0.0, 0.8),
-    "dense": (8, 512),
-    "blocks": (1, 4),
-    "filters": (4, 256),
-}
+
+def _within(low: float, high: float, default: float | None = None) -> Any:
+    """A field that holds a number from `low` to `high`; without a default, the recipe's own."""
+    return field(default=default, metadata={"limits": (low, high)})
+
+
+def _one_of(choices: Iterable[str], default: str | None = None) -> Any:
+    """A field that holds one of these names; without a default, the recipe's own."""
+    return field(default=default, metadata={"choices": tuple(choices)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,41 +38,40 @@ class Settings:
     Raises SettingsError on any value outside `LIMITS` or unknown name.
     """
 
-    network: str = "lab-net"
-    recipe: str = "quick"
-    epochs: int | None = None
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    optimizer: str | None = None
+    network: str = _one_of(NETWORKS, "lab-net")
+    recipe: str = _one_of(RECIPES, "quick")
+    epochs: int | None = _within(1, 200)
+    batch_size: int | None = _within(8, 2048)
+    learning_rate: float | None = _within(1e-6, 2.0)
+    optimizer: str | None = _one_of(OPTIMIZERS)
     augment: bool | None = None
-    fraction: float = 1.0
-    validation: float = 0.1
-    seed: int = 0
-    precision: str = "auto"
+    fraction: float = _within(0.001, 1.0, 1.0)
+    validation: float = _within(0.02, 0.5, 0.1)
+    seed: int = _within(0, 2**31 - 1, 0)
+    precision: str = _one_of(PRECISIONS, "auto")
     deterministic: bool = False
     data: str | None = None
     start_from: str | None = None
     outliers: str = "none"
-    mixup: float = 0.0
-    early_stopping: int = 0
+    mixup: float = _within(0.0, 4.0, 0.0)
+    early_stopping: int = _within(0, 200, 0)
     filters: tuple[int, ...] = (32, 64, 64)
-    dropout: float = 0.2
-    dense: int = 64
+    dropout: float = _within(0.0, 0.8, 0.2)
+    dense: int = _within(8, 512, 64)
 
     def __post_init__(self):
         _choice("network", self.network, NETWORKS)
         _choice("recipe", self.recipe, RECIPES)
-        recipe = self.details
-        for field in ("epochs", "batch_size", "learning_rate", "optimizer", "augment"):
-            if getattr(self, field) is None:
-                object.__setattr__(self, field, getattr(recipe, field))
+        for name in ("epochs", "batch_size", "learning_rate", "optimizer", "augment"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, getattr(self.details, name))
         object.__setattr__(self, "filters", tuple(self.filters))
-        _choice("optimizer", self.optimizer, OPTIMIZERS)
-        _choice("precision", self.precision, PRECISIONS)
-        for field in ("epochs", "batch_size", "seed", "dense", "early_stopping"):
-            _number(field, getattr(self, field), whole=True)
-        for field in ("learning_rate", "fraction", "validation", "dropout", "mixup"):
-            _number(field, getattr(self, field))
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if "choices" in item.metadata:
+                _choice(item.name, value, item.metadata["choices"])
+            elif "limits" in item.metadata:
+                _number(item.name, value, whole=item.type in (int, int | None))
         _number("blocks", len(self.filters), whole=True)
         for width in self.filters:
             _number("filters", width, whole=True)
@@ -93,7 +88,7 @@ class Settings:
     @classmethod
     def from_dict(cls, values: dict) -> "Settings":
         """The inverse of `to_dict`; SettingsError on a field that does not exist."""
-        known = {field.name for field in dataclasses.fields(cls)}
+        known = {item.name for item in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - known):
             raise SettingsError(f"Unknown settings: {', '.join(unknown)}. Known: {', '.join(sorted(known))}.")
         return cls(**values)
@@ -104,20 +99,26 @@ class Settings:
         argv = ["--network", self.network, "--recipe", self.recipe]
         if self.data is not None:
             argv += ["--data", self.data]
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if value == getattr(plain, field.name):
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if value == getattr(plain, item.name):
                 continue
-            option = "--" + field.name.replace("_", "-")
-            if field.name == "augment":
+            option = "--" + item.name.replace("_", "-")
+            if item.name == "augment":
                 argv.append("--augment" if value else "--no-augment")
-            elif field.name == "deterministic":
+            elif item.name == "deterministic":
                 argv.append(option)
-            elif field.name == "filters":
+            elif item.name == "filters":
                 argv += [option, ",".join(map(str, value))]
             else:
                 argv += [option, str(value)]
         return argv
+
+
+# Lowest and highest admitted value of each number in Settings.
+LIMITS: dict[str, tuple[float, float]] = {
+    item.name: item.metadata["limits"] for item in dataclasses.fields(Settings) if "limits" in item.metadata
+} | {"blocks": (1, 4), "filters": (4, 256)}
 
 
 def default_settings(network: str = "lab-net", recipe: str = "quick", data: str | None = None) -> Settings:
@@ -125,17 +126,17 @@ def default_settings(network: str = "lab-net", recipe: str = "quick", data: str 
     return Settings(network=network, recipe=recipe, data=data)
 
 
-def _choice(field: str, value, allowed) -> None:
+def _choice(name: str, value, allowed) -> None:
     if value not in allowed:
-        raise SettingsError(f"Unknown {field} {value!r}. Choose one of: {', '.join(allowed)}.")
+        raise SettingsError(f"Unknown {name} {value!r}. Choose one of: {', '.join(allowed)}.")
 
 
-def _number(field: str, value, *, whole: bool = False) -> None:
-    low, high = LIMITS[field]
+def _number(name: str, value, *, whole: bool = False) -> None:
+    low, high = LIMITS[name]
     kind = int if whole else (int, float)
     if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
         what = "a whole number" if whole else "a number"
         meant = ""
         if high <= 1 and isinstance(value, int | float) and 1 < value <= 100 and low <= value / 100 <= high:
             meant = f" Did you mean {value / 100:g}?"
-        raise SettingsError(f"{field} is {value!r}; it must be {what} from {low} to {high}.{meant}")
+        raise SettingsError(f"{name} is {value!r}; it must be {what} from {low} to {high}.{meant}")

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from cifar_model.answering.check_data import check_data
 from cifar_model.errors import LabError, RunError
+from cifar_model.models.card import Card
 from cifar_model.networks.backend import import_keras
 from cifar_model.storage import read_json, replacing, write_json
 from cifar_model.training.control import POLL_SECONDS, Control
@@ -29,7 +31,7 @@ def train(
     report: Report = lambda kind, record: None,
     callbacks: list | None = None,
     ahead: Callable[[], list[str]] = list,
-) -> dict:
+) -> Card:
     """Train a network and write its run directory.
 
     Parameters
@@ -45,8 +47,8 @@ def train(
 
     Returns
     -------
-    dict
-        The card of the finished or stopped run; empty where it was stopped before its turn came.
+    Card
+        Of the finished or stopped run; an empty one where it was stopped before its turn came.
 
     Raises
     ------
@@ -61,7 +63,7 @@ def train(
             command = _write_settings(directory, settings, command, resume)
             with control.signals():
                 if not _wait(directory, control, report, ahead):
-                    return {}
+                    return Card()
             training = _prepare(settings, directory, command, report, control, resume)
             with control.signals():
                 directory.set_status("running", epoch=training.state.epoch)
@@ -125,6 +127,10 @@ def _prepare(
         "starting", epoch=0, epochs=settings.epochs, step=0, steps=0, learning_rate=settings.learning_rate
     )
     data = load_data(settings)
+    if data.test and (doubts := check_data(data.source, data.train, data.test)):
+        doubts = f"This may not be CIFAR-10. {doubts}"
+        directory.set_status(doubts=doubts)
+        report("note", {"message": f"Warning: {doubts}"})
     with replacing(directory.path / "guesses.npz") as temporary:
         np.savez(temporary, images=data.shown[0], labels=data.shown[1])
     if data.outliers:
@@ -173,7 +179,7 @@ def _restore(training: Training) -> None:
         state.rate_factor = 1.0  # a rate set for the rest of the run replaces one that was set by hand before
     training.batches.pass_over(state.epoch)
     KeepBest(training).mend()
-    message = f"Going on after epoch {state.epoch}." if state.epoch else "No epoch was finished: it begins anew."
+    message = f"Continuing after epoch {state.epoch}." if state.epoch else "No epoch was finished: starting again."
     training.report("note", {"message": message})
 
 

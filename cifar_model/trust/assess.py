@@ -88,18 +88,13 @@ def assess(
 
     calibration = fit_calibration(selection[1], chosen_by)
     held_raw, held, answers = held, calibrate(held, calibration), calibrate(raw, calibration)
-    confusion = confusion_matrix(labels, answers.argmax(axis=1))
-    scores = {
-        "test_accuracy": float(accuracy_score(labels, answers.argmax(axis=1))),
-        "test_loss": float(cross_entropy_loss(labels, answers)),
-    }
+    scores, confusion = test_scores(labels, answers)
     if single_view(network) is not network:
         (alone,) = outputs(single_view(network), test[0], between)
         scores["test_accuracy_single_view"] = float(accuracy_score(labels, alone.argmax(axis=1)))
-    scores["classes"] = scores_by_class(confusion)
 
     sets = fit_sets(held_labels, held)
-    sets["fitted_on"] = f"{len(held_labels)} held-out training images that chose nothing before"
+    sets["fitted_on"] = f"{len(held_labels)} held-out training images that took part in no choice"
     for level in LEVELS:
         members = answer_sets(answers, sets, level)
         sets["levels"][str(level)] |= _rounded(evaluate_sets(labels, members))
@@ -109,7 +104,7 @@ def assess(
 
     card = {
         "scores": scores,
-        "confusion": confusion.tolist(),
+        "confusion": confusion,
         "calibration": calibration
         | {
             "fitted_on": f"{len(selection[1])} held-out training images",
@@ -124,6 +119,17 @@ def assess(
     if len(np.unique(labels)) > 1:
         card["mixes"] = _rounded(mix_scores(believed, *test))
     return Assessment(card, StoredAnswers(raw, labels, fingerprints=fingerprints(test[0])))
+
+
+def test_scores(labels: np.ndarray, answers: np.ndarray) -> tuple[dict, list[list[int]]]:
+    """A card's scores on the test images, and its confusion matrix; labels int (n,), answers float (n, 10)."""
+    confusion = confusion_matrix(labels, answers.argmax(axis=1))
+    scores = {
+        "test_accuracy": float(accuracy_score(labels, answers.argmax(axis=1))),
+        "test_loss": float(cross_entropy_loss(labels, answers)),
+        "classes": scores_by_class(confusion),
+    }
+    return scores, confusion.tolist()
 
 
 def scores_by_class(confusion: np.ndarray) -> dict[str, dict[str, float | None]]:
@@ -149,7 +155,7 @@ def _scope_card(held: np.ndarray, test: np.ndarray, outside: np.ndarray) -> dict
     return {
         "method": METHOD,
         "threshold": threshold,
-        "fitted_on": f"{len(held)} held-out training images that chose nothing before",
+        "fitted_on": f"{len(held)} held-out training images that took part in no choice",
         "false_alarms": float((on_test < threshold).mean()),
         "histogram": {"edges": _rounded(edges.tolist()), "test": counts[0], "outside": counts[1]},
     }
@@ -194,20 +200,20 @@ def assess_again(path: Path, data: str | None = None, between: Callable[[], None
     card = read_card(path)
     if card.settings.get("data") == MINI:
         raise ModelError(
-            f"The model {path.name} learnt from distilled pictures: none of real ones was held out to fit on."
+            f"The model {path.name} was trained on distilled images: no real ones were held out to fit on."
         )
     boundary = card.data.held_out_up_to
     if boundary is None:
         raise ModelError(
-            f"The card in {path} doesn't tell which images were held out from training, so it may have seen any of "
-            "those at hand: what is fitted on memorised images promises too much. Train it anew to have it measured."
+            f"The card in {path} doesn't say which images were held out from training, so the model may have seen any "
+            "of them: what is fitted on memorised images promises too much. Train it again to have it measured."
         )
     (images, labels), test = load_cifar10(data)
     split = split_at(images, boundary)
     if len(split.held_out) < FEWEST_HELD_OUT:
         raise ModelError(
-            f"Of the {len(images):,} training images at hand {len(split.held_out):,} were held out from the training "
-            f"of {path.name}; it takes {FEWEST_HELD_OUT}. Name all of CIFAR-10 with --data."
+            f"Of the {len(images):,} training images here, {len(split.held_out):,} were held out from the training of "
+            f"{path.name}; at least {FEWEST_HELD_OUT} are needed. Give all of CIFAR-10 with --data."
         )
     found = assess(
         load_network(path),

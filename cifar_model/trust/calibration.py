@@ -19,7 +19,12 @@ def expected_calibration_error(y_true: np.ndarray, probabilities: np.ndarray, bi
     ValueError
         No labels, arrays that don't belong together, or fewer than 1 bin.
     """
-    sure, right, number = reliability_bins(y_true, probabilities, bins).T
+    return mean_gap(reliability_bins(y_true, probabilities, bins))
+
+
+def mean_gap(bins: np.ndarray) -> float:
+    """The mean of |confidence - accuracy|, 0–1, over bins (k, 3) of `reliability_bins`, by their numbers."""
+    sure, right, number = np.asarray(bins).T
     return float(np.average(np.abs(sure - right), weights=number))
 
 
@@ -29,7 +34,7 @@ def reliability_bins(y_true: np.ndarray, probabilities: np.ndarray, bins: int = 
     Returns
     -------
     float64 array (k, 3), k = min(bins, n): mean confidence, accuracy (0–1 both), number of pictures; the least sure
-    bin first. `expected_calibration_error` is the mean of |confidence - accuracy| weighted by the numbers.
+    bin first.
 
     Raises
     ------

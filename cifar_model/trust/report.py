@@ -21,7 +21,7 @@ from cifar_model.models.layout import ANSWERS_FILE
 from cifar_model.networks.choices import NETWORKS, RECIPES
 from cifar_model.networks.size import layer_table
 from cifar_model.text import duration, share
-from cifar_model.trust.calibration import calibrate, reliability_bins
+from cifar_model.trust.calibration import calibrate, mean_gap, reliability_bins
 from cifar_model.trust.metrics import accuracy_score, confusion_matrix
 
 PER_CLASS = ("precision", "recall")
@@ -163,9 +163,7 @@ class Report:
 
     def _error(self, name: str, bins: np.ndarray | None) -> float | None:
         known = getattr(self._measured.calibration, name, None)
-        if known is not None or bins is None:
-            return known
-        return float((np.abs(bins[:, 0] - bins[:, 1]) * bins[:, 2]).sum() / bins[:, 2].sum())
+        return known if known is not None or bins is None else mean_gap(bins)
 
     @cached_property
     def set_levels(self) -> dict[int, SetLevel]:
@@ -225,7 +223,7 @@ class Report:
         parameters = card.parameters
         if (brought := card.imported) is not None:
             weights = f" with {parameters:,} weights" if parameters else ""
-            said.append(f"A network{weights}, brought in as “{brought.file}” ({brought.format}).")
+            said.append(f"A network{weights}, imported from “{brought.file}” ({brought.format}).")
             said += brought.notes
         elif self.network:
             about = NETWORKS.get(self.network, "").rstrip(".")
@@ -233,28 +231,26 @@ class Report:
             said.append(f"A {self.network}{weights}" + (f" ({about[0].lower() + about[1:]})." if about else "."))
         pictures, epochs, source = data.train, card.epochs, data.source
         if pictures and epochs:
+            text = f"Trained for {epochs} epoch{'' if epochs == 1 else 's'} on {pictures:,} "
             if self.is_distilled:
-                text = f"It learned from {pictures:,} distilled pictures: synthetic ones, made from CIFAR-10's"
+                text += "distilled images (synthetic ones, made from CIFAR-10)"
             else:
-                text = f"It learned from {pictures:,} pictures" + (f" of {source}" if source else "")
-            text += f", each seen {epochs} time{'' if epochs == 1 else 's'}"
-            text += f", in {duration(card.seconds)}" if card.seconds else ""
-            text += f", by the recipe “{card.recipe}”" if card.recipe in RECIPES else ""
-            said.append(text + ".")
+                text += "images" + (f" from {source}" if source else "")
+            known = [duration(card.seconds)] if card.seconds else []
+            known += [f"recipe “{card.recipe}”"] if card.recipe in RECIPES else []
+            said.append(text + (f" ({', '.join(known)})." if known else "."))
         start = card.start_from
         if start is not None and start.name:
             before = f" (after {start.epochs} epochs)" if start.epochs else ""
-            said.append(f"It began with the weights of {start.name}{before}.")
+            said.append(f"It started from the weights of {start.name}{before}.")
         if card.averaging == "mirror":
-            said.append("It looks at each picture and at its mirror image, and answers the mean of both.")
+            said.append("Its answer is the mean over an image and its mirror image.")
         if self.accuracy is not None and self.test_pictures:
-            # Half up, so that 8.5 of 10 is told as 9.
-            of_ten = math.floor(10 * self.accuracy + 0.5)
-            unseen = "" if self.is_imported else " that it had never seen"
-            doubt = " If it learned from them, that says little." if self.is_imported else ""
+            kind = "test" if self.is_imported else "unseen test"
+            doubt = " If it was trained on them, that says little." if self.is_imported else ""
             said.append(
-                f"Of {self.test_pictures:,} test pictures{unseen}, it names {share(self.accuracy)} rightly: about "
-                f"{of_ten} of 10. Guessing would get 1 of 10.{doubt}"
+                f"It classifies {share(self.accuracy)} of {self.test_pictures:,} {kind} images correctly. "
+                f"Guessing would get 10 %.{doubt}"
             )
         return said
 
@@ -297,8 +293,8 @@ def _check(answers: StoredAnswers, path: Path) -> None:
     good = np.isfinite(p).all() and p.min(initial=0) >= 0 and np.abs(sums - 1).max() < 0.01
     if not good or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= len(CLASS_NAMES):
         raise ModelError(
-            f"{path / ANSWERS_FILE} holds numbers that are no probabilities or no classes. "
-            "Delete it; `python -m cifar_model assess` writes it again."
+            f"{path / ANSWERS_FILE} holds numbers that are not probabilities or not classes. "
+            "Delete it: `python -m cifar_model assess` writes it again."
         )
 
 

@@ -11,8 +11,7 @@ from cifar_model.data.split import fingerprints
 from cifar_model.models.answers import write_answers
 from cifar_model.models.card import load_card, write_card
 from cifar_model.models.network import load_network
-from cifar_model.trust.assess import outputs, scores_by_class
-from cifar_model.trust.metrics import accuracy_score, confusion_matrix, cross_entropy_loss
+from cifar_model.trust.assess import outputs, test_scores
 
 
 def score_model(path: Path, data: str | None = None, between: Callable[[], None] = lambda: None) -> dict:
@@ -40,15 +39,9 @@ def score_model(path: Path, data: str | None = None, between: Callable[[], None]
     _, (images, labels) = load_cifar10(data)
     labels = np.asarray(labels)
     (probabilities,) = outputs(load_network(path), images, between)
-    confusion = confusion_matrix(labels, probabilities.argmax(axis=1))
-    card["scores"] = card.get("scores", {}) | {
-        "test_accuracy": float(accuracy_score(labels, probabilities.argmax(axis=1))),
-        "test_loss": float(cross_entropy_loss(labels, probabilities)),
-        "classes": scores_by_class(confusion),
-    }
-    card["confusion"] = confusion.tolist()
+    scores, card["confusion"] = test_scores(labels, probabilities)
+    card["scores"] = card.get("scores", {}) | scores
     card["data"] = card.get("data", {}) | {"test": len(labels)}
     card["scored_on"] = find_source(data).title
     write_answers(path, probabilities=probabilities, labels=labels, fingerprints=fingerprints(images))
-    card = write_card(path, card)
-    return card
+    return write_card(path, card)

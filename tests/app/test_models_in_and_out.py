@@ -94,7 +94,7 @@ def test_a_name_that_is_taken_and_classes_that_are_not_ten(page, random_model):
     (runs_dir() / "mine").mkdir(parents=True)
     at = give(page.open("models", show="files"), "mine.keras", (random_model / "model.keras").read_bytes())
     at = press(at, "Bring it in")
-    assert "There is a 'mine' already" in at.error[0].value
+    assert "A model named 'mine' exists already" in at.error[0].value
     at.text_input(key="models_bring_name").set_value("other")
     at.text_input(key="models_bring_classes").set_value("cat, dog")
     assert "all ten" in press(at, "Bring it in").error[0].value

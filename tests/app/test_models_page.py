@@ -219,7 +219,7 @@ def test_answers_of_an_older_version_show_no_pictures_and_say_why(page):
     write_answers(folder, probabilities=answers.probabilities, labels=answers.labels)
     at = page.look(show="mistakes")
     assert not at.exception and not at.error
-    assert "kept by an older version, which didn't note which pictures they are of" in words(at)
+    assert "older version stored its answers without noting which images they belong to" in words(at)
     assert "python -m cifar_model assess first-net" in words(at)
     assert "shown_models_mistakes" not in at.session_state
     assert any("Predicted" in table.value for table in at.dataframe)  # told without pictures
@@ -288,7 +288,7 @@ def test_a_model_of_distilled_pictures_says_so(page):
     (folder / ANSWERS_FILE).unlink()
     card = {
         "network": "seed-cnn",
-        "data": {"source": "distilled pictures (shipped)", "train": 500, "test": 0},
+        "data": {"source": "distilled images (shipped)", "train": 500, "test": 0},
         "epochs": 9,
     }
     (folder / CARD_FILE).write_text(json.dumps(card))

@@ -352,8 +352,19 @@ def test_a_finished_run_gets_more_epochs(home, monkeypatch):
     monkeypatch.setattr(runs_start, "resume_run", lambda name, epochs, queue: resumed.append((name, epochs, queue)))
     at = open_page(run="whole")
     assert next(item for item in at.number_input if item.label == "Epochs in all").value == 4
+    text = words(at)
+    assert "train --resume whole --epochs 6" in text and "train --start-from whole --network seed-cnn" in text
     button(at, "Add epochs").click().run()
     assert resumed == [("whole", 4, False)] and not at.exception
+
+
+def test_doubts_about_the_data_stand_above_the_curves(home):
+    path = write_run(home, "odd", "running", epochs=1)
+    assert "Red and blue" not in words(open_page(run="odd"))
+    status = json.loads((path / "status.json").read_text())
+    (path / "status.json").write_text(json.dumps(status | {"doubts": "This may not be CIFAR-10. Red and blue …"}))
+    at = open_page(run="odd")
+    assert [item.value for item in at.warning] == ["This may not be CIFAR-10. Red and blue …"]
 
 
 def test_an_address_of_no_run(home):

@@ -23,6 +23,11 @@ MUST_SEE = {
     ("train", "laptop"): (".st-key-train_start button",),
     ("train", "phone"): ("[data-testid=stButtonGroup] >> nth=0",),
 }  # fmt: skip
+# Of a run under way, at 1280 × 800: progress, both curves, the guesses to the last, the controls.
+TRAINING = (
+    "[data-testid=stProgress]", "[data-testid=stVegaLiteChart] >> nth=0", "[data-testid=stVegaLiteChart] >> nth=1",
+    ".st-key-train_guesses", "[data-testid=stMetric] >> nth=3", ".st-key-train_stop button",
+)  # fmt: skip
 SIZES = {"laptop": LAPTOP, "phone": PHONE}
 # A page's last part to appear: until then nothing is measured.
 READY = {"": ".bars li", "blend": ".gap", "models": "button.cell", "train": ".st-key-train_start button"}

@@ -1,5 +1,7 @@
 """What a test of the browser looks for, where a page may just be redrawing itself."""
 
+import re
+
 
 def see(locator, timeout: float = 30_000):
     """Wait until exactly one visible element is what `locator` describes; return a locator of it.
@@ -12,3 +14,21 @@ def see(locator, timeout: float = 30_000):
     one = locator.filter(visible=True)
     expect(one).to_have_count(1, timeout=timeout)
     return one
+
+
+def focused(page) -> str:
+    """What the element that has the focus is called, inside a component too."""
+    return page.evaluate("""() => {
+      let at = document.activeElement;
+      while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
+      return at?.getAttribute('aria-label') || at?.innerText || at?.title || '';
+    }""").strip()
+
+
+def tab_to(page, wanted: str, *, at_most: int = 80) -> None:
+    """Press Tab until the focused element's name matches."""
+    for _ in range(at_most):
+        page.keyboard.press("Tab")
+        if re.search(wanted, focused(page)):
+            return
+    raise AssertionError(f"no element {wanted!r} within {at_most} steps of the Tab key")

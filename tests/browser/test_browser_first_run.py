@@ -103,10 +103,10 @@ def test_train_streams_a_learning_curve_from_the_pictures_that_ship(page, server
     (run,) = [path.parent for path in home.rglob("progress.jsonl")]
     page.get_by_role("button", name="Stop").click()
     page.get_by_role("dialog").get_by_role("button", name="Stop").click()
-    page.get_by_text("of the synthetic validation pictures").first.wait_for(timeout=PATIENCE)
+    page.get_by_text("of the synthetic validation images").first.wait_for(timeout=PATIENCE)
     assert len(read_history(run)) and (run / "model.keras").is_file()
     card = json.loads((run / "card.json").read_text(encoding="utf-8"))
-    assert card["data"]["source"] == "distilled pictures (shipped)" and not card["calibration"]
+    assert card["data"]["source"] == "distilled images (shipped)" and not card["calibration"]
     assert "test_accuracy" not in card["scores"]
     assert seconds <= FIRST_POINT_SECONDS
 

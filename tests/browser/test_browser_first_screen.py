@@ -6,7 +6,7 @@ import pytest
 
 from cifar_model.storage import assets_dir
 from tests.browser.first_screens import MUST_SEE, READY, SIZES, cut_off
-from tests.browser.looking import see
+from tests.browser.looking import focused, see, tab_to
 
 PATIENCE = 180_000  # ms, for a machine that does other things too
 PAGES = tuple(READY)
@@ -54,24 +54,6 @@ def test_axe_finds_nothing_serious(visit, name, scheme):
         if rule["impact"] in ("serious", "critical")
     }
     assert not serious
-
-
-def focused(page):
-    """What the element that has the focus is called, inside a component too."""
-    return page.evaluate("""() => {
-      let at = document.activeElement;
-      while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
-      return at?.getAttribute('aria-label') || at?.innerText || at?.title || '';
-    }""").strip()
-
-
-def tab_to(page, wanted, *, at_most=80):
-    """Press Tab until the focused element's name matches."""
-    for _ in range(at_most):
-        page.keyboard.press("Tab")
-        if re.search(wanted, focused(page)):
-            return
-    raise AssertionError(f"no element {wanted!r} within {at_most} steps of the Tab key")
 
 
 def test_classify_by_keyboard_keeps_the_focus(visit, wait_idle):

@@ -2,21 +2,25 @@
 
 import re
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
 from helpers import write_model
 
+from cifar_model.answering.classifier import Classifier
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.data.cache import load_cifar10
 from cifar_model.models.answers import read_answers
 from cifar_model.models.card import load_card
 from cifar_model.models.folder import find_model
 from cifar_model.models.layout import MODEL_FILE
+from cifar_model.pictures.fit import load_image
 from cifar_model.storage import assets_dir
 from tests.browser.looking import see
 
 MODEL = "made-up"
+PATIENCE = 180_000  # ms, for a machine that does other things too
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +123,36 @@ def test_two_models_and_the_pictures_on_which_they_disagree(page, server, answer
     other = read_answers(server.runs / "another").probabilities.argmax(1)
     only_first = (answers.probabilities.argmax(1) == answers.labels) & (other != answers.labels)
     assert pictures.count() == min(18, only_first.sum())
+
+
+def test_a_model_is_taken_along_and_brought_in_again(page, server, tmp_path, wait_idle):
+    page.goto(f"{server.url}/models?model={MODEL}&show=files")
+    see(page.get_by_role("button", name="Prepare"), timeout=PATIENCE)
+    page.get_by_role("combobox", name="Format").click()
+    page.get_by_role("option", name="Keras 3", exact=True).click()
+    wait_idle(page)
+    page.get_by_role("button", name="Prepare").click()
+    offered = page.get_by_role("button", name=f"Download {MODEL}-keras.zip")
+    see(offered, timeout=PATIENCE)
+    with page.expect_download() as download:
+        offered.click()
+    download.value.save_as(tmp_path / "taken.zip")
+    with zipfile.ZipFile(tmp_path / "taken.zip") as archive:
+        archive.extractall(tmp_path)
+    file = tmp_path / f"{MODEL}-keras" / "model.keras"
+    assert (file.parent / "classes.txt").read_text().split() == list(CLASS_NAMES)
+
+    page.get_by_text("Bring a model", exact=True).click()
+    page.locator(".st-key-models_bring_file input[type=file]").set_input_files(file)
+    page.get_by_role("textbox", name="Name").fill("brought")
+    page.get_by_role("textbox", name="Name").press("Enter")
+    wait_idle(page)
+    page.get_by_role("button", name="Bring it in").click()
+    see(page.get_by_text("brought is here now"), timeout=PATIENCE)
+    page.wait_for_url("**model=brought**")
+    picture = np.asarray(load_image(assets_dir() / "samples" / "dog.webp"))[None]
+    before, after = (Classifier(server.runs / name, calibrated=False).predict(picture) for name in (MODEL, "brought"))
+    assert np.abs(before - after).max() < 1e-6
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

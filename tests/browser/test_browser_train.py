@@ -14,7 +14,8 @@ from cifar_model.pictures.fit import load_image
 from cifar_model.runs.read import read_progress
 from cifar_model.storage import assets_dir
 from cifar_model.text import percent
-from tests.browser.looking import see
+from tests.browser.first_screens import TRAINING, cut_off
+from tests.browser.looking import see, tab_to
 
 PATIENCE = 400_000  # ms, for a machine that does other things too
 
@@ -126,6 +127,37 @@ def test_two_epochs_stream_survive_a_reload_and_answer(visit, server, wait_idle)
     dog = load_image(assets_dir() / "samples" / "dog.webp")
     answer = Classifier(server.runs / "two-epochs").predict(dog[None])[0]
     assert bars.locator(".value").all_inner_texts() == [percent(probability) for probability in answer]
+
+
+def test_a_training_by_keyboard_alone_and_on_one_screen(new_page, server, wait_idle):
+    page = new_page(viewport={"width": 1280, "height": 800})
+    page.goto(f"{server.url}/train")
+    wait_idle(page)
+    tab_to(page, "^seed-cnn")
+    page.keyboard.press("Space")
+    see(page.get_by_text("A classic small CNN"))
+    wait_idle(page)
+    tab_to(page, "Start training")
+    page.keyboard.press("Enter")
+    inbox = server.runs / "seed-cnn-quick-1" / "requests"
+    for _ in range(300):
+        if inbox.parent.is_dir():
+            break
+        page.wait_for_timeout(100)
+    inbox.mkdir(exist_ok=True)
+    (inbox / "1-pause.json").write_text('{"action": "pause"}')  # after the first step, to leave time to look
+    see(badge(page, "paused"), timeout=PATIENCE)
+    wait_idle(page)
+    for _ in range(50):  # charts draw themselves
+        missing = cut_off(page, TRAINING)
+        if not missing:
+            break
+        page.wait_for_timeout(100)
+    assert not missing
+    tab_to(page, "Resume")
+    page.keyboard.press("Enter")
+    see(badge(page, "finished"), timeout=PATIENCE)
+    assert len(read_history(server.runs / "seed-cnn-quick-1")) > 0
 
 
 def test_live_pause_stop_and_a_second_visitor(visit, server, wait_idle):

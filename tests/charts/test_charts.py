@@ -211,7 +211,7 @@ def test_reliability_before_and_after_with_the_gap_in_words():
     chart = reliability_chart(bins, bins - [0, 0.1, 0])
     assert "The mean gap is 2.5 percentage points." in chart.description  # of the answers as they are given
     rows = chart.layer[1].data
-    assert len(rows) == 4 and set(rows["answers"]) == {"without correction", "as answered"}
+    assert len(rows) == 4 and set(rows["answers"]) == {"without calibration", "as answered"}
     assert len(reliability_chart(bins).layer[1].data) == 2
     for wrong in (np.zeros((0, 3)), np.zeros((3, 2))):
         with pytest.raises(SettingsError, match="Reliability bins"):
@@ -222,7 +222,7 @@ def test_scope_histograms_are_shares_of_their_own_pictures():
     chart = scope_chart(np.array([-2.0, 0, 1, 2]), [0, 10, 30], [6, 2, 0], 0.0)
     rows = chart.layer[0].data
     assert rows["share"].tolist() == [0, 0.25, 0.75, 0.75, 0.25, 0]
-    assert "75 % of the pictures that show nothing lie below it" in chart.description
+    assert "75 % of the images that show nothing lie below it" in chart.description
     with pytest.raises(SettingsError, match="one edge more"):
         scope_chart([0, 1], [1, 2], [3], 0)
 

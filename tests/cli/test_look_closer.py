@@ -44,7 +44,7 @@ def test_surest_mistakes(models, tiny_cifar10, tmp_path):
     cell = report.answers.labels[report.mistakes()[0]], report.predicted[report.mistakes()[0]]
     name = "-".join(CLASS_NAMES[i] for i in cell)
     code, out, _ = call("mistakes", models[0], "--cell", name)
-    assert code == 0 and f"{report.confusion[cell]:,} of 100 test pictures" in out
+    assert code == 0 and f"{report.confusion[cell]:,} of 100 test images" in out
     assert call("mistakes", models[0], "--cell", "cat-unicorn")[0] == 2
 
 
@@ -54,6 +54,9 @@ def test_disagreements(models):
     groups = (found.first_right, found.second_right, found.both_wrong)
     assert code == 0 and json.loads(out)["pictures"] == sum(map(len, groups))
     assert json.loads(out)["first"][0]["number"] == np.concatenate(groups)[0]
+    lines = call("mistakes", *models)[1].splitlines()
+    assert lines[1].split()[:6] == ["TRUE", "CLASS", "PREDICTED", "BY", *str(models[0]).split(), "PROBABILITY"]
+    assert lines[2].split()[-1] == f"{np.concatenate(groups)[0]:,}"
 
 
 def test_a_model_without_answers_says_how_to_get_them(random_model):
@@ -78,4 +81,4 @@ def test_filters_maps_and_neighbours(random_model, tiny_cifar10, tmp_path):
 @pytest.mark.parametrize("option", [("--filters", "8,8"), ("--dropout", "0.5"), ("--dense", "64")])
 def test_what_shapes_custom_alone_is_refused_elsewhere(option):
     code, _, err = call("train", "--network", "seed-cnn", *option)
-    assert code == 2 and f"{option[0]} shapes the network custom alone" in err
+    assert code == 2 and f"{option[0]} is for --network custom only" in err

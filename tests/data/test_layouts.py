@@ -262,9 +262,9 @@ def test_data_that_is_right_raises_no_doubt():
 def test_what_is_wrong_is_named():
     x, y = make_pictures(50, seed=5)
     expected = (by_colour(x).argmax(1) == y).mean()
-    assert "red and blue" in data_doubts(by_colour, x[..., ::-1], y, expected)
+    assert "Red and blue" in data_doubts(by_colour, x[..., ::-1], y, expected)
     assert "another order" in data_doubts(by_colour, x, (y + 3) % 10, expected)
     shuffled = np.random.default_rng(0).permutation(y)
     assert "seem to be shuffled" in data_doubts(by_colour, x, shuffled, expected)
     planes = x.transpose(0, 3, 1, 2).reshape(x.shape)
-    assert "three planes" in data_doubts(by_colour, planes, y, expected)
+    assert "three colour planes" in data_doubts(by_colour, planes, y, expected)

@@ -81,8 +81,8 @@ def test_twins_of_known_pictures_are_left_out_and_counted(tmp_path, pictures, la
     twin = np.clip(kept(pictures, labels)[3].astype(int) + 2, 0, 255).astype(np.uint8)
     found = load_outliers(str(tmp_path), twin[None])
     assert len(found.images) == len(kept(pictures, labels)) - 1
-    assert found.left_out["twins of CIFAR-10 pictures"] == 1
-    assert "1 twins of CIFAR-10 pictures" in found.describe()
+    assert found.left_out["duplicates of CIFAR-10 images"] == 1
+    assert "1 duplicates of CIFAR-10 images" in found.describe()
 
 
 def test_a_folder_of_pictures_serves_as_well(tmp_path, pictures):

@@ -17,7 +17,7 @@ from cifar_model.data.distilled import mini_card, mini_dir, read_mini
 from cifar_model.distilling import frequencies as distilling_frequencies
 from cifar_model.distilling import maker as distilling_maker
 from cifar_model.distilling.copies import copy_check, nearest_pictures
-from cifar_model.distilling.graph import places
+from cifar_model.distilling.graph import random_places
 from cifar_model.distilling.make import distill
 from cifar_model.distilling.maker import Maker, _adam, _targets
 from cifar_model.distilling.score import score
@@ -195,7 +195,7 @@ def test_pictures_lower_their_own_error(tiny_cifar10, tmp_path, fewer_networks):
 
     def error():
         rng = np.random.default_rng(1)
-        rows, columns = places(40, rng)
+        rows, columns = random_places(40, rng)
         network = made.graph.new_network(rng)[0]
         real = made._scaled(made.images[:200])
         targets = np.eye(10, dtype=np.float32)[made.labels[:200]]
@@ -212,7 +212,7 @@ def test_pictures_lower_their_own_error(tiny_cifar10, tmp_path, fewer_networks):
 def test_the_gradient_is_that_of_finite_differences(tiny_cifar10, tmp_path, fewer_networks):
     made = maker(tiny_cifar10, tmp_path)
     rng = np.random.default_rng(2)
-    network, (rows, columns) = made.graph.new_network(rng)[0], places(40, rng)
+    network, (rows, columns) = made.graph.new_network(rng)[0], random_places(40, rng)
     pictures = made.pixels.reshape(-1, 32, 32, 3)
     real, answers = made._scaled(made.images[:100]), np.eye(10, dtype=np.float32)[made.labels[:100]]
     rest = (_targets(4), rows, columns, real, answers)

@@ -147,7 +147,7 @@ def test_an_export_replaces_an_older_one_and_nothing_else(model, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "diary.txt").write_text("dear diary")
     code, said = call("export", model, "--to", "keras", "--out", tmp_path / "mine")
-    assert code == 2 and "holds other things" in said and (tmp_path / "mine" / "diary.txt").is_file()
+    assert code == 2 and "holds other files" in said and (tmp_path / "mine" / "diary.txt").is_file()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "out"]
 
 
@@ -170,4 +170,4 @@ def test_a_model_by_its_file_answers_as_by_its_folder_or_says_why_not(model, tmp
     assert folder == file and "uncalibrated" not in said
     shutil.copy(model / MODEL_FILE, tmp_path / "alone.keras")
     alone, said = asked(tmp_path / "alone.keras")
-    assert alone != folder and "percentages are uncalibrated" in said
+    assert alone != folder and "percentages are not calibrated" in said

@@ -120,7 +120,7 @@ def test_keras_files_answer_here_as_there(own, stripes, tmp_path, ending, pixels
     assert card["imported"]["accuracy"] > 0.5
     # It is explained and looked into like any other.
     assert classifier.has_features and classifier.explain(images[:2], labels[:2]).max() == 1
-    assert not classifier.calibration and any("No calibration is known" in note for note in card["imported"]["notes"])
+    assert not classifier.calibration and any("It has no calibration" in note for note in card["imported"]["notes"])
 
 
 def test_ten_answers_yes_or_no(own, stripes, tmp_path):
@@ -205,6 +205,19 @@ def test_pixels_and_classes_can_be_given(own, stripes, tmp_path):
     assert np.abs(classifier.predict(images) - expected(network, images, "-1-1", SWAPPED)).max() < 1e-5
     with pytest.raises(SettingsError, match="all ten"):
         import_model(tmp_path / "mine.keras", tmp_path / "other", classes="cat,dog")
+
+
+def test_a_network_built_by_its_first_batch_and_compiled_with_code_of_its_own(stripes, tmp_path):
+    """No Input layer, so the file says (1, 32, 32, 3); its loss is a lambda, which answers don't need."""
+    keras = import_keras()
+    network = keras.Sequential([keras.layers.Conv2D(4, 3), keras.layers.Flatten(), keras.layers.Dense(10, "softmax")])
+    network(np.zeros((1, 32, 32, 3), np.float32))
+    network.compile("adam", lambda truth, answer: keras.ops.mean(truth - answer))
+    network.save(tmp_path / "mine.keras")
+    _, classifier = bring(tmp_path / "mine.keras", tmp_path, pixels="0-255", classes=",".join(CLASS_NAMES))
+    images = stripes[2][0][:7]
+    expected = network(images.astype(np.float32)).numpy()
+    np.testing.assert_allclose(classifier.predict(images), expected, atol=1e-5)
 
 
 def test_a_network_that_is_never_right_is_asked_about(tmp_path):
@@ -381,13 +394,13 @@ def test_the_command_brings_in_scores_and_lists(own, stripes, tmp_path):
     own("0-1").save(tmp_path / "My net.keras")
     found = CliRunner().invoke(main, ["import", str(tmp_path / "My net.keras")])
     assert found.exit_code == 0, found.output
-    assert "pixels divided by 255" in found.output and "of 400 test images are right" in found.output
+    assert "pixels divided by 255" in found.output and "(400 images)" in found.output
     card, answers = load_card(runs_dir() / "My-net"), read_answers(runs_dir() / "My-net")
     assert card["scores"]["test_accuracy"] == (answers.probabilities.argmax(1) == answers.labels).mean()
     assert read_run("My-net").state == "finished"
     report = read_report("My-net")
     told = " ".join(report.sentences())
-    assert "brought in as “My net.keras”" in told and "never seen" not in told and "No calibration is known" in told
+    assert "imported from “My net.keras”" in told and "unseen" not in told and "It has no calibration" in told
     assert report.calibration == {} and not report.set_levels and report.scope is None
 
     again = CliRunner().invoke(main, ["import", str(tmp_path / "My net.keras")])

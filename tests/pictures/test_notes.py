@@ -10,7 +10,7 @@ from helpers import make_pictures
 from PIL import Image
 
 from cifar_model.errors import ImageError
-from cifar_model.pictures import decode
+from cifar_model.pictures import admit, decode
 from cifar_model.pictures.ambiguous import Mix, mix_pictures
 from cifar_model.pictures.decode import block_size, read_picture
 from cifar_model.pictures.encode import encode_png
@@ -102,6 +102,27 @@ def test_fewer_bits_in_16_are_stretched_and_that_is_said(bits, format):
     # 8 bits moved up: the brightest value is below the top.
     shifted = encoded(Image.fromarray(GREY.astype(np.uint16) << (bits - 8)), format)
     assert np.abs(np.asarray(read_picture(shifted).image, int)[..., 0] - GREY).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("values", "marks"),
+    [
+        (np.rint(GREY * (4095 / 255)).astype(np.uint16), [65535]),
+        (np.rint(GREY * (4095 / 255)).astype(np.int32), [-32768, 10**6]),
+        ((GREY / 255).astype(np.float32), [1e6]),
+        ((GREY / 255).astype(np.float32), [-9999.0]),
+        ((GREY / 255).astype(np.float32), [np.nan, np.inf]),
+    ],
+)
+def test_a_value_far_from_all_others_does_not_darken_the_picture(values, marks):
+    marked = values.copy()
+    marked[20, 3 : 3 + len(marks)] = marks
+    decoded = read_picture(encoded(Image.fromarray(marked), "TIFF"))
+    found = np.asarray(decoded.image, int)[..., 0]
+    found[20, 3 : 3 + len(marks)] = GREY[20, 3 : 3 + len(marks)]
+    assert np.abs(found - GREY).max() <= 1
+    finite = [mark for mark in marks if np.isfinite(mark)]
+    assert all(f"{mark:.6g}" in " ".join(decoded.notes) for mark in finite) and len(decoded.notes) == bool(finite)
 
 
 def test_16_bits_in_16_need_no_word():
@@ -284,3 +305,45 @@ def test_photographs_drawings_and_flat_pictures_are_left_alone():
     assert block_size(Image.fromarray(MIXED)) == 1  # 32 × 32 already
     for format, options in (("jpeg", {"quality": 95}), ("webp", {"quality": 90}), ("png", {})):
         assert not read_picture(encoded(sample, format, **options)).notes
+
+
+def test_the_first_page_of_a_tiff_that_shows_something():
+    black, shown = Image.new("RGB", (96, 64)), Image.fromarray(photo())
+    small = Image.fromarray(photo(48, 32))  # of another size: not the picture
+    data = encoded(black, "TIFF", save_all=True, append_images=[small, black, shown])
+    decoded = read_picture(data)
+    assert np.array_equal(np.asarray(decoded.image), photo()) and "page 4 is shown" in decoded.notes[0]
+    assert read_picture(encoded(black, "TIFF", save_all=True, append_images=[black])).notes == ()
+
+
+def test_the_strips_of_every_page_are_counted():
+    black, other = Image.new("L", (200, 450)), Image.new("L", (200, 450))
+    other.encoderinfo = {}
+    data = encoded(black, "TIFF", save_all=True, append_images=[other])
+    admit.check_strips(data, "x.tif", pages=9)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(admit, "_MAX_STRIPS", 0)
+        with pytest.raises(ImageError, match="cut into 1 strips"):
+            admit.check_strips(data, "x.tif")
+    # The second page claims 3 million strips.
+    entry = data.rindex(b"\x11\x01\x04\x00\x01\x00\x00\x00")
+    hostile = data[: entry + 4] + (3_000_000).to_bytes(4, "little") + data[entry + 8 :]
+    admit.check_strips(hostile, "x.tif")
+    with pytest.raises(ImageError, match="3,000,000 strips"):
+        admit.check_strips(hostile, "x.tif", pages=9)
+    with pytest.raises(ImageError, match="3,000,000 strips"):
+        read_picture(hostile)
+
+
+@pytest.mark.parametrize(("mode", "bits", "megapixels"), [("RGBA", 8, 45), ("RGB", 10, 37), ("RGBA", 10, 27)])
+def test_heic_is_refused_where_it_would_take_too_much_memory(mode, bits, megapixels):
+    picture = Image.new(mode, (1, 1))
+    picture.info["bit_depth"] = bits
+    for size, refused in ((megapixels, False), (megapixels + 1, True)):
+        picture._size = (1000, size * 1000)
+        try:
+            admit.check_header(picture, "HEIC", b"", "x.heic")
+        except ImageError as error:
+            assert refused and "of memory" in str(error)
+        else:
+            assert not refused

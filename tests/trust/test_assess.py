@@ -165,13 +165,18 @@ def test_images_that_a_network_was_trained_on_are_refused(run, tiny_cifar10, tmp
     card["data"]["held_out_up_to"] = f"{int(names[50]):016x}"
     (copy / "card.json").write_text(json.dumps(card))
     code, out, err = call("assess", copy, "--data", tiny_cifar10)
-    assert (code, out) == (1, "") and "51 were held out" in err and "it takes 100" in err
+    assert (code, out) == (1, "") and "51 were held out" in err and "at least 100 are needed" in err
 
 
 def test_the_card_in_words(run, random_model):
     code, out, err = call("card", run)
     assert (code, err) == (0, "")
-    assert "promised 95 %" in out and "Flagged by mistake" in out and "Mean gap" in out
+    assert (
+        "PROMISED  CONTAINS THE TRUE CLASS" in out
+        and "\n95 % " in out
+        and "Wrongly flagged" in out
+        and "Mean gap" in out
+    )
     assert all(name in out for name in CLASS_NAMES) and "assess" not in out
     assert json.loads(call("card", run, "--json")[1]) == load_card(run)
     code, out, _ = call("card", random_model)
@@ -200,8 +205,10 @@ def test_classify_tells_sets_and_scope(run, album, scored):
     _, out, _ = call("classify", album, "--sets", 99, "--scope", "--csv", "-", "--model", run)
     rows = list(csv.DictReader(io.StringIO(out)))
     assert [row["set_99"].split() for row in rows] == [answer["set_99"] for answer in answers]
-    _, out, _ = call("classify", "--model", run, "--sets", album)  # the level may be left out before a folder
+    _, out, _ = call("classify", album, "--model", run, "--sets")
     assert out.count("(95 %)") == 4
+    code, _, err = call("classify", "--model", run, "--sets", album)
+    assert code == 2 and f"name it before --sets, or write --sets 95 {album}" in err
     assert [a.error is None for a in classify_files(Classifier(run), sorted(album.iterdir()))] == [True] * 4 + [False]
 
 

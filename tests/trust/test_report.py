@@ -11,6 +11,7 @@ from cifar_model.errors import ModelError
 from cifar_model.models.answers import read_answers
 from cifar_model.models.card import load_card
 from cifar_model.models.layout import ANSWERS_FILE, CARD_FILE, EPOCHS_FOLDER
+from cifar_model.text import share
 from cifar_model.trust.calibration import calibrate, reliability_bins
 from cifar_model.trust.compare import compare
 from cifar_model.trust.report import Report, read_report
@@ -58,10 +59,8 @@ def test_a_whole_model_is_told_whole(folder):
 def test_its_card_in_words(folder):
     said = " ".join(read_report(folder).sentences())
     assert "A seed-cnn with 123,210 weights" in said
-    assert (
-        "learned from 400 pictures of generated stripes, each seen 3 times, in 1 min 1 s, by the recipe “quick”" in said
-    )
-    assert "Of 300 test pictures that it had never seen" in said
+    assert "Trained for 3 epochs on 400 images from generated stripes (1 min 1 s, recipe “quick”)." in said
+    assert f"It classifies {share(read_report(folder).accuracy)} of 300 unseen test images correctly." in said
 
 
 def test_mistakes_and_cells_come_surest_first(folder):

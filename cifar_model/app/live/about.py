@@ -12,7 +12,7 @@ from cifar_model.trust.scope import METHOD
 
 # Methods of a card's `scope` that need no more than ten probabilities: what live/trust.js calls them.
 BROWSER_SCORES = {METHOD: "generalisedEntropy"}
-NO_SCOPE = "Live can't tell whether a picture shows none of the ten: for this network that takes more than its answer."
+NO_SCOPE = "For this network, Live can't say whether an image shows none of the ten classes."
 
 
 def runtime_version() -> str:
@@ -23,8 +23,8 @@ def runtime_version() -> str:
 
 def about_model(model: ModelInfo, url: str | None) -> dict:
     """A model for the browser; `url` is None as long as its network is being prepared."""
-    calibration = model.card["calibration"] if fitted(model, "calibration") else {}
-    sets = model.card["sets"] if fitted(model, "sets") else None
+    calibration = model.card.stored["calibration"] if fitted(model, "calibration") else {}
+    sets = model.card.stored["sets"] if fitted(model, "sets") else None
     scope, note = about_scope(model)
     return {
         "name": model.name,
@@ -39,7 +39,7 @@ def about_model(model: ModelInfo, url: str | None) -> dict:
 
 def about_scope(model: ModelInfo) -> tuple[dict | None, str]:
     """The card's score for "none of the ten" where ten probabilities suffice for it; else why there is none."""
-    scope = model.card.get("scope") if fitted(model, "scope") else None
+    scope = model.card.stored.get("scope") if fitted(model, "scope") else None
     if not scope:
         return None, ""
     score = BROWSER_SCORES.get(scope.get("method"))

@@ -16,7 +16,7 @@ from cifar_model.models.importing.bring import suggested_name
 from cifar_model.models.importing.fit import PIXELS, check_classes
 from cifar_model.runs.names import check_name
 from cifar_model.storage import runs_dir
-from cifar_model.text import escape_markdown
+from cifar_model.text import escape_markdown, share
 
 JOB = "models_bringing"  # session key: (name, Future) of the file that is being read
 BROUGHT = "models_brought"  # session key: (name, what was found) of the last one, to be told once
@@ -32,9 +32,8 @@ def show_bring() -> None:
         )
     with st.expander("Bring a model", icon=":material/upload_file:"):
         st.caption(
-            "A network of your own that tells CIFAR-10's ten classes apart, saved by Keras as a .keras or .h5 file. It "
-            "can then be asked, explained and compared like any other. SavedModel folders, LiteRT and ONNX files: "
-            "`python -m cifar_model import PATH`."
+            "A classifier of your own for CIFAR-10's ten classes, saved by Keras as a .keras or .h5 file. It becomes a "
+            "model like any other here. SavedModel folders, LiteRT and ONNX files: `python -m cifar_model import PATH`."
         )
         with guarded():
             if not is_owner():
@@ -51,11 +50,11 @@ def _form() -> None:
         max_upload_size=LARGEST_UPLOAD // 2**20,
     )  # fmt: skip
     with st.container(horizontal=True):
-        given = st.text_input("Name", key="models_bring_name", placeholder="after the file", width=240)
+        given = st.text_input("Name", key="models_bring_name", placeholder="from the file's name", width=240)
         pixels = st.selectbox(
-            "Pixels that it wants", ["find out", *PIXELS], key="models_bring_pixels", width=240,
+            "Range of its input pixels", ["find out", *PIXELS], key="models_bring_pixels", width=240,
             format_func=lambda key: f"{key}: {PIXELS[key]}" if key in PIXELS else key,
-            help="Found out on labelled pictures: the range that makes it right most often.",
+            help="“find out” tries each range on labelled images and takes the one with the highest accuracy.",
         )  # fmt: skip
         classes = st.text_input(
             "Order of its classes", key="models_bring_classes", placeholder="find out", width=400,
@@ -68,7 +67,7 @@ def _form() -> None:
         if len(content) > LARGEST_UPLOAD:
             raise ModelError(f"The file has {len(content) / 2**20:.0f} MB; at most {LARGEST_UPLOAD // 2**20} are read.")
         if (runs_dir() / name).exists():
-            raise SettingsError(f"There is a {name!r} already: give it another name.")
+            raise SettingsError(f"A model named {name!r} exists already: choose another name.")
         wanted = None if pixels == "find out" else pixels
         job = resources.workshop().submit("bring", content, file.name, name, wanted, classes.strip() or None)
         st.session_state[JOB] = name, job
@@ -82,7 +81,7 @@ def _under_way() -> None:
         return
     if not job.done():
         st.info(
-            f"{escape_markdown(name)} is being read and tried on labelled pictures. This takes up to a minute.",
+            f"{escape_markdown(name)} is being read and tried on labelled images. This takes up to a minute.",
             icon=":material/hourglass_top:",
         )
         return
@@ -100,7 +99,7 @@ def _finish(name: str, job: Future) -> None:
     notes = list(card.get("imported", {}).get("notes", ()))
     accuracy = card.get("scores", {}).get("test_accuracy")
     if accuracy is not None:
-        notes.append(f"{100 * accuracy:.1f} % of the test images are right.")
+        notes.append(f"Test accuracy: {share(accuracy)}.")
     resources.models.clear()
     st.session_state[BROUGHT] = name, notes
     st.query_params[LINK] = name  # as a link does it

@@ -146,7 +146,7 @@ def _open_picture(number: int, pictures: TestPictures, reports: list[Report]) ->
             st.markdown(f":small[{escape_markdown(report.name)}]  \n**{best} · {percent(float(belief.max()))}**")
             bars(belief, label=f"Probabilities by {report.name}", key=f"models_bars_{report.name}")
     with st.container(horizontal=True):
-        ways = {"a": "as the first picture", "b": "as the second picture"}
+        ways = {"a": "as the first image", "b": "as the second image"}
         slot = st.menu_button("Use in Blend", list(ways), format_func=ways.get, icon=":material/gradient:")
         if slot:
             _close()

@@ -16,8 +16,8 @@ WANTED = "models_taken"  # session key: (model, format, calibrated) that a visit
 def show_take(report: Report) -> None:
     st.caption(
         "The network for other programs: a zip file with the network, the ten class names and five lines of Python "
-        "that use it. It takes raw pixels, 0 to 255. What was written is read back and asked about 1,000 pictures, and "
-        "kept only if no probability differs by more than 0.00001."
+        "that use it. It takes raw pixels, 0 to 255. The file is read back, compared with the model on 1,000 images, "
+        "and offered only if no probability differs by more than 0.00001."
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         to = st.selectbox(
@@ -25,7 +25,7 @@ def show_take(report: Report) -> None:
         )
         calibrated = st.checkbox(
             "Calibrated", key="models_take_calibrated", disabled=not report.calibration,
-            help="Makes the correction of its percentages a part of the network."
+            help="Builds the calibration into the network."
             if report.calibration else "This model has no calibration.",
         )  # fmt: skip
         calibrated = calibrated and bool(report.calibration)
@@ -40,7 +40,7 @@ def show_take(report: Report) -> None:
 def _offer(report: Report, to: str, calibrated: bool) -> None:
     job = resources.taken(report.path, report.name, to, calibrated)
     if not job.done():
-        st.info("It is being written and compared. This takes up to a minute.", icon=":material/hourglass_top:")
+        st.info("Writing and comparing. This takes up to a minute.", icon=":material/hourglass_top:")
         st.fragment(_watch, run_every=1.0)(job)
         return
     try:

@@ -203,7 +203,7 @@ def test_split() -> tuple[np.ndarray, np.ndarray] | None:
 def _test_source() -> tuple[Source, tuple]:
     source = find_source()
     if source.kind == "mini":  # what the project ships to train on has no test pictures
-        raise DatasetError(f"The pictures of CIFAR-10 are not on this machine.\n{THREE_WAYS}")
+        raise DatasetError(f"CIFAR-10 is not on this machine.\n{THREE_WAYS}")
     return source, tuple(file.stat().st_mtime_ns for file in source.files[:100] if file.is_file())
 
 

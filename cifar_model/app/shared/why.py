@@ -28,11 +28,7 @@ def explain_picture(pixels: np.ndarray, answers: list[tuple[ModelInfo, np.ndarra
 
     `answers`: each model with its probabilities (10,) as they are shown.
     """
-    panel = st.expander(
-        "Why? Evidence in the image, and similar training images", key="why", on_change="rerun",
-        icon=":material/troubleshoot:",
-    )  # fmt: skip
-    if not panel.open:
+    if not (panel := _panel("Why? Evidence in the image, and similar training images", "why")).open:
         return
     with panel, guarded():
         best = CLASS_NAMES[int(answers[0][1].argmax())]
@@ -52,11 +48,7 @@ def explain_mix(pixels: np.ndarray, parents: list[int], answers: list[tuple[Mode
 
     `answers`: each model with its probabilities (10,) as they are shown.
     """
-    panel = st.expander(
-        "Why? Evidence for both images", key="why_mix", on_change="rerun",
-        icon=":material/troubleshoot:",
-    )  # fmt: skip
-    if not panel.open:
+    if not (panel := _panel("Why? Evidence for both images", "why_mix")).open:
         return
     with panel, guarded():
         for model, shown in answers:
@@ -66,6 +58,11 @@ def explain_mix(pixels: np.ndarray, parents: list[int], answers: list[tuple[Mode
                 for index in classes:
                     _evidence(pixels, model, index, float(shown[index]), titled=len(answers) > 1)
         _legend()
+
+
+def _panel(title: str, key: str):
+    """A closed panel: what it shows is computed when it is opened."""
+    return st.expander(title, key=key, on_change="rerun", icon=":material/troubleshoot:")
 
 
 def _picture(pixels: np.ndarray, caption: str) -> None:

@@ -103,7 +103,7 @@ def _run_form(choices: Choices) -> None:
         augment = st.toggle("Augmentation", start.augment, help=EXPLAIN["augment"], **_keep("augment" + of))
         blends = st.toggle("Train on blends", False, help=EXPLAIN["mixup"], **_keep("mixup"))
         others = outliers_available() and st.toggle(
-            "Also show it pictures of other things", False, help=EXPLAIN["outliers"], **_keep("outliers")
+            "Also train on images of other things", False, help=EXPLAIN["outliers"], **_keep("outliers")
         )
     try:
         settings = Settings(

@@ -12,7 +12,7 @@ from cifar_model.app.train.words import LIVE_SECONDS, STATES, fenced
 from cifar_model.data.distilled import TEST_SET, mini_score
 from cifar_model.data.sources import MINI
 from cifar_model.runs.read import RunInfo
-from cifar_model.text import share
+from cifar_model.text import escape_markdown, share
 
 
 def run_panel(run: RunInfo) -> None:
@@ -26,6 +26,8 @@ def run_panel(run: RunInfo) -> None:
             show_controls(run)
         if run.state in ("failed", "interrupted"):
             st.error(fenced(discreet(run.message or "No reason is known.")), icon=":material/error:")
+        if doubts := run.status.get("doubts"):
+            st.warning(escape_markdown(str(doubts)), icon=":material/warning:")
         if run.settings.get("data") == MINI:
             st.caption(_of_mini(run.settings.get("network", "")))
         st.fragment(show_live, run_every=LIVE_SECONDS if run.is_live else None)(run.name, run.state, run.has_model)

@@ -11,6 +11,7 @@ from cifar_model.app.shared.owner import is_owner
 from cifar_model.models.folder import find_model, kept_epochs
 from cifar_model.models.layout import HISTORY_FILE, MODEL_FILE
 from cifar_model.runs.read import RunInfo, read_log
+from cifar_model.runs.start import commands_to_go_on
 
 
 def show_results(run: RunInfo) -> None:
@@ -53,6 +54,9 @@ def show_results(run: RunInfo) -> None:
             f"python -m cifar_model runs follow {run.name}\npython -m cifar_model runs stop {run.name}",
             "shell",
         )
+        if run.state == "finished":
+            st.caption("Train it further: with more epochs, or as a new run that starts from its weights.")
+            st.code("\n".join(commands_to_go_on(run.name, run.settings)), "shell", wrap_lines=True)
         st.caption("More detail in TensorBoard, Keras's own dashboard.")
         st.code(f'tensorboard --logdir "{run.path / "tensorboard"}"', "shell", wrap_lines=True)
         if log := read_log(run.path):

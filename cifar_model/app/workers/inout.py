@@ -5,10 +5,9 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from cifar_model.answering.classifier import Classifier
+from cifar_model.answering.export import export_classifier
 from cifar_model.data.find import is_available
 from cifar_model.errors import ModelError
-from cifar_model.models.exporting.export import export_model
 from cifar_model.models.importing import inspect
 from cifar_model.models.importing.bring import import_model
 from cifar_model.runs.names import check_name
@@ -47,17 +46,9 @@ def take(model: Path, name: str, to: str, calibrated: bool) -> tuple[bytes, dict
 
     Raises ModelError as `exporting.export.export_model`.
     """
-    classifier = Classifier(model, calibrated=calibrated)
     with tempfile.TemporaryDirectory(prefix="export-") as folder:
         out = Path(folder) / f"{name.replace('@', '-')}-{to}"
-        check = export_model(
-            classifier.path,
-            to,
-            out,
-            reference=classifier.predict,
-            calibration=classifier.calibration,
-            name=name,
-        )
+        _, check = export_classifier(model, to, out, calibrated=calibrated, name=name)
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
             for file in sorted(out.rglob("*")):

@@ -146,7 +146,7 @@ def _difference(answer, pictures: np.ndarray, wanted: np.ndarray) -> float:
     difference = float(np.abs(found - wanted).max()) if found.shape == wanted.shape else np.inf
     if not difference <= LARGEST_DIFFERENCE:
         raise ModelError(
-            f"The exported file answers otherwise than the model: a probability differs by {difference:.1e}, and "
+            f"The exported file answers differently from the model: a probability differs by {difference:.1e}, and "
             f"{LARGEST_DIFFERENCE:.0e} is allowed. Nothing was written."
         )
     return difference
@@ -154,7 +154,7 @@ def _difference(answer, pictures: np.ndarray, wanted: np.ndarray) -> float:
 
 def _check_free(out: Path) -> None:
     if out.is_dir() and any(out.iterdir()) and not (out / CHECK_FILE).is_file():
-        raise SettingsError(f"{out} holds other things already: name a new folder, or one of an older export.")
+        raise SettingsError(f"{out} holds other files already: name a new folder, or one of an older export.")
     if out.exists() and not out.is_dir():
         raise SettingsError(f"{out} is a file: name a folder.")
 
@@ -189,7 +189,7 @@ print(names[probabilities.argmax()], probabilities.max())
 
 def _readme(form: Format, check: dict) -> str:
     files = "\n".join(f"  {file:<18}{what}" for file, what in form.files.items())
-    own = "calibrated: of the answers given with 80 %, about 80 % are right" if check["calibration"] else (
+    own = "calibrated: of the answers given with 80 %, about 80 % are correct" if check["calibration"] else (
         "the network's own softmax, not calibrated"
     )  # fmt: skip
     worst = max(check["largest_difference"].values())
@@ -198,12 +198,12 @@ def _readme(form: Format, check: dict) -> str:
 {check["model"]} as {form.title}
 
 {files}
-  {NAMES_FILE:<18}the ten classes, in the order of the answer
+  {NAMES_FILE:<18}the ten classes, in the order of the output
   {CHECK_FILE:<18}how the files were compared with the model
 
 In:  {check["input"]}. No scaling before.
 Out: {check["output"]}; {own}.
-A picture of another size is cut to a square and made small first; the example squeezes it.
+The lab crops a picture of another size to a square before it scales it down; the example only scales it.
 
 Compared on {check["compared_on"]}: largest difference of a probability {worst:.1e}.
 

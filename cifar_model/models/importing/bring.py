@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 _LONGEST_NAME = 60  # characters, as runs.names allows
 UNCALIBRATED = (
-    "No calibration is known: nobody knows which images it has learned from, so none can be told to be new to it. Its "
-    "percentages are the network's own."
+    "It has no calibration: which images it was trained on isn't known, so none is known to be new to it. Its "
+    "percentages are the network's own softmax."
 )
 
 
@@ -103,7 +103,7 @@ def _make(path: Path, kind: str, folder: Path, name: str, pixels: str | None, or
     own = is_own(network)
     if own and not pixels and not order:
         fit = Fit("0-255", tuple(range(len(CLASS_NAMES))), PROBABILITIES, None,
-                  ("It is a network of this lab: it takes raw pixels and answers probabilities.",))  # fmt: skip
+                  ("It is a network of this lab: it takes raw pixels and returns probabilities.",))  # fmt: skip
     else:
         fit = find_fit(network, pixels=pixels, order=order, data=data)
     own &= fit.pixels == "0-255" and fit.order == tuple(range(len(CLASS_NAMES)))

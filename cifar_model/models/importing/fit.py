@@ -28,15 +28,15 @@ PIXELS = {
     "0-255": "raw pixels, 0 to 255",
     "0-1": "pixels divided by 255, 0 to 1",
     "-1-1": "pixels from -1 to 1",
-    "standardized": "pixels less CIFAR-10's mean, by its standard deviation",
-    "imagenet": "pixels less ImageNet's mean, by its standard deviation",
-    "per-image": "pixels less the picture's own mean, by its own standard deviation",
+    "standardized": "pixels minus CIFAR-10's mean, divided by its standard deviation",
+    "imagenet": "pixels minus ImageNet's mean, divided by its standard deviation",
+    "per-image": "pixels minus the image's own mean, divided by its own standard deviation",
 }
 PROBABILITIES, LOGITS, YES_OR_NO = "probabilities", "logits", "yes or no"
 OUTPUTS = {
-    PROBABILITIES: "It answers probabilities (softmax).",
-    LOGITS: "It answers logits, not probabilities: a softmax was put behind it.",
-    YES_OR_NO: "It answers yes or no for each class (sigmoid): they were turned into probabilities of one of the ten.",
+    PROBABILITIES: "It returns probabilities (softmax).",
+    LOGITS: "It returns logits, not probabilities: a softmax was added.",
+    YES_OR_NO: "It returns a yes or no for each class (sigmoid): turned into probabilities of the ten classes.",
 }
 
 
@@ -99,7 +99,7 @@ def labelled_pictures(data: str | None = None) -> tuple[np.ndarray, np.ndarray, 
     said = f"{len(samples)} sample photographs"
     try:
         parts += read_mini()
-        said += f" and {sum(len(labels) for _, labels in parts[1:]):,} distilled pictures"
+        said += f" and {sum(len(labels) for _, labels in parts[1:]):,} distilled images"
     except DatasetError:  # a checkout without them
         pass
     images, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -146,35 +146,35 @@ def find_fit(
         outputs = _outputs(network, scaled(images, name))
         if not np.isfinite(outputs).all():
             if pixels:
-                raise ModelError("The network answers numbers that are not finite: its training diverged.")
+                raise ModelError("The network's answers are not finite numbers: its training diverged.")
             continue
         tried[name] = _try(outputs, labels, order)
     if not tried:
-        raise ModelError("The network answers numbers that are not finite: its training diverged.")
+        raise ModelError("The network's answers are not finite numbers: its training diverged.")
     best = max(tried.values(), key=lambda found: found.accuracy)
     noise = 2 * np.sqrt(max(best.accuracy * (1 - best.accuracy), 0.01) / len(labels))
     close = {name: found for name, found in tried.items() if found.accuracy >= best.accuracy - noise / 2}
     name = min(close, key=lambda one: close[one].loss)
     found = tried[name]
-    share = f"{100 * found.accuracy:.1f} % of {said} are right"
+    share = f"{100 * found.accuracy:.1f} % of {said} classified correctly"
     if not (pixels and order) and (found.accuracy < 0.2 or found.unclear):
         what = (
-            "Its classes seem to be in another order, and which one isn't plain"
+            "Its classes seem to be in another order, and it is not clear which"
             if found.unclear
-            else "It can't be found out how it wants its pixels and in which order its classes are"
+            else "The range of its pixels and the order of its classes can't be found out"
         )
         raise ModelError(
-            f"{what}: whatever was tried, at most {100 * max(found.accuracy, best.accuracy):.0f} % of {said} are "
-            f"right, and guessing gets 10 %. Say so yourself: --pixels ({', '.join(PIXELS)}) and --classes "
-            f"({','.join(CLASS_NAMES)}, in the order of its outputs)."
+            f"{what}: of all that was tried, the best classifies {100 * max(found.accuracy, best.accuracy):.0f} % of "
+            f"{said} correctly, and guessing gets 10 %. Give them yourself: --pixels ({', '.join(PIXELS)}) and "
+            f"--classes ({','.join(CLASS_NAMES)}, in the order of its outputs)."
         )
-    notes = [f"Pixels: {PIXELS[name]}" + (" (as given)." if pixels else f": {share} this way.")]
+    notes = [f"Pixels: {PIXELS[name]}" + (" (as given)." if pixels else f": {share}.")]
     others = sorted(((other.accuracy, one) for one, other in tried.items() if one != name), reverse=True)
     if others:
         told = ", ".join(f"{one} {100 * accuracy:.1f} %" for accuracy, one in others)
         notes.append(f"Other ranges: {told}.")
         if others[0][1] in close:
-            notes.append(f"{others[0][1]} does about as well: if you know that it is right, give --pixels.")
+            notes.append(f"{others[0][1]} does about as well: if you know it to be the right one, give --pixels.")
     elif pixels:
         notes.append(f"{share[0].upper()}{share[1:]}.")
     notes.append(OUTPUTS[found.output])

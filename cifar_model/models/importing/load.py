@@ -4,6 +4,7 @@ import re
 import shutil
 import tempfile
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,7 +80,7 @@ def _reason(error: Exception) -> str:
 
 def _checked(network: "keras.Model", name: str) -> "keras.Model":
     """The network if it maps pictures to ten numbers; ModelError if not."""
-    from keras import Model
+    from keras import Input, Model
 
     if not isinstance(network, Model):
         raise ModelError(f"{name} holds a {type(network).__name__}, expected a whole model.")
@@ -87,12 +88,17 @@ def _checked(network: "keras.Model", name: str) -> "keras.Model":
         try:
             network.build((None, IMAGE_SIZE, IMAGE_SIZE, 3))
         except Exception:
-            raise ModelError(f"{name} doesn't say which pictures it takes, and 32 × 32 × 3 don't fit.") from None
+            raise ModelError(f"{name} doesn't say what input it takes, and 32 × 32 × 3 doesn't fit.") from None
     if not _has_shapes(network) or len(network.inputs) != 1 or len(network.outputs) != 1:
         parts = [len(getattr(network, part, ())) for part in ("inputs", "outputs")]
         raise ModelError(f"{name} has {parts[0]} inputs and {parts[1]} outputs; expected one picture and ten numbers.")
     takes, gives = tuple(network.inputs[0].shape), tuple(network.outputs[0].shape)
     wanted = (IMAGE_SIZE, IMAGE_SIZE, 3)
+    if takes[0] is not None and takes[1:] == wanted:  # built by its first call, on a batch of that many
+        pixels = Input(wanted, dtype=network.inputs[0].dtype)
+        with suppress(Exception):  # where its layers are fixed to that batch
+            network = Model(pixels, network(pixels), name=network.name)
+        takes, gives = tuple(network.inputs[0].shape), tuple(network.outputs[0].shape)
     fits = len(takes) == 4 and takes[0] is None and all(a in (None, b) for a, b in zip(takes[1:], wanted, strict=True))
     if not fits or gives != (None, len(CLASS_NAMES)):
         raise ModelError(

@@ -1,0 +1,155 @@
+"""Progress on a terminal: bars by rich, and plain lines where the output goes elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from cifar_model.text import duration, share
+
+LINE_SECONDS = 5.0  # between two progress lines where the output is not a terminal
+
+
+class Bar:
+    """One bar, or none: `update` counts on by so many, `reach` counts up to so many."""
+
+    def __init__(self, progress=None, task=None):
+        self._progress, self._task = progress, task
+
+    def update(self, more: int) -> None:
+        if self._progress:
+            self._progress.advance(self._task, more)
+
+    def reach(self, done: int) -> None:
+        if self._progress:
+            self._progress.update(self._task, completed=done)
+
+
+@contextmanager
+def progress_bar(length: int | None, *, hidden: bool = False, of_bytes: bool = False) -> Iterator[Bar]:
+    """A bar of `length` steps, or of nobody knows how many, on a terminal's stderr; it vanishes when all is done."""
+    if hidden or not sys.stderr.isatty():
+        yield Bar()
+        return
+    from rich.console import Console  # slow to import
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    counted = DownloadColumn() if of_bytes else MofNCompleteColumn()
+    with Progress(
+        BarColumn(), counted, TimeRemainingColumn(), console=Console(stderr=True), transient=True
+    ) as progress:
+        yield Bar(progress, progress.add_task("", total=length))
+
+
+class TrainingDisplay:
+    """How a training goes, on stdout: a bar below the lines of its epochs on a terminal, plain lines elsewhere.
+
+    Called with ("progress", record), ("epoch", row), and with ("note", {"message": …}) or any other kind.
+    """
+
+    def __init__(self, *, every: float = LINE_SECONDS):
+        self.bar = self.task = None
+        self.every = every
+        self.last_line = 0.0
+
+    def __enter__(self):
+        if sys.stdout.isatty():
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # slow to import
+
+            self.bar = Progress(
+                TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+                BarColumn(),
+                TextColumn("loss {task.fields[loss]:.4f}, accuracy {task.fields[accuracy]:.1%}"),
+                TextColumn("{task.fields[images_per_second]:,.0f} images/s"),
+                TimeRemainingColumn(),
+            )
+            self.bar.start()
+        return self
+
+    def __exit__(self, *error):
+        if self.bar:
+            self.bar.stop()
+
+    def __call__(self, kind: str, record: dict[str, Any]) -> None:
+        if kind == "progress":
+            self._progress(record)
+        else:
+            _say(epoch_line(record) if kind == "epoch" else record["message"], self.bar)
+
+    def _progress(self, record: dict[str, Any]) -> None:
+        if self.bar:
+            done = (record["epoch"] - 1) * record["steps"] + record["step"]
+            if self.task is None:
+                self.task = self.bar.add_task("train", total=record["epochs"] * record["steps"], **record)
+            self.bar.update(self.task, completed=done, **record)
+        elif time.monotonic() - self.last_line >= self.every:
+            self.last_line = time.monotonic()
+            _say(progress_line(record), self.bar)
+
+
+def progress_line(record: dict[str, Any]) -> str:
+    """A record of progress.jsonl in words."""
+    return (
+        f"epoch {record['epoch']}/{record['epochs']}, step {record['step']}/{record['steps']}: "
+        f"loss {record['loss']:.4f}, accuracy {share(record['accuracy'])}, "
+        f"{record['images_per_second']:,.0f} images/s, {duration(record['seconds_left'])} left"
+    )
+
+
+def epoch_line(row: dict[str, Any]) -> str:
+    """A row of history.csv in words."""
+    return (
+        f"epoch {row['epoch']:.0f} done: loss {row['loss']:.4f}, accuracy {share(row['accuracy'])}, "
+        f"validation loss {row['val_loss']:.4f}, validation accuracy {share(row['val_accuracy'])}, "
+        f"learning rate {row['learning_rate']:.3g}, {row['images_per_second']:,.0f} images/s, "
+        f"{duration(row['seconds'])}"
+    )
+
+
+def _say(line: str, bar, *, err: bool = False) -> None:
+    """Print a line, above a bar where there is one."""
+    if bar:
+        bar.console.print(line, highlight=False, markup=False)
+    else:
+        click.echo(line, err=err)  # flushes
+
+
+class StagesDisplay:
+    """Stages one after the other, on stderr: a bar each on a terminal, a line every few seconds elsewhere.
+
+    Called with ("progress", {stage, done, total, text}) and ("note", {message}).
+    """
+
+    def __init__(self):
+        self.last, self.bar, self.tasks = 0.0, None, {}
+
+    def __enter__(self):
+        if sys.stderr.isatty():
+            from rich.console import Console  # slow to import
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self.bar = Progress(*columns, TextColumn("{task.fields[text]}"), console=Console(stderr=True))
+            self.bar.start()
+        return self
+
+    def __exit__(self, *error):
+        if self.bar:
+            self.bar.stop()
+
+    def __call__(self, kind: str, record: dict[str, Any]) -> None:
+        if kind == "note":
+            return _say(record["message"], self.bar, err=True)
+        stage, done, total = record["stage"], record["done"], record["total"]
+        if self.bar:
+            if stage not in self.tasks:
+                self.tasks[stage] = self.bar.add_task(stage, total=total, text="")
+            self.bar.update(self.tasks[stage], completed=done, text=record["text"])
+        elif done == total or time.monotonic() - self.last >= LINE_SECONDS:
+            self.last = time.monotonic()
+            click.echo(f"{stage}: {done:,}/{total:,}  {record['text']}".rstrip(), err=True)
