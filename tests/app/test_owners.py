@@ -154,7 +154,7 @@ def test_a_stranger_sees_no_path_and_no_log(classroom, tmp_path, monkeypatch, ca
     [
         ("Can't write /home/ann/runs/a/card.json: full.", "Can't write …/card.json: full."),
         (r"C:\Users\Ann\x.txt is missing", "…/x.txt is missing"),
-        ("It ended before the training began.\nTraceback …", "It ended before it began."),
+        ("It ended before it began.\nTraceback …", "It ended before it began."),
         ("See https://www.cs.toronto.edu/~kriz/cifar.html", None),
         ("and/or 1/2, at 10 images/s", None),
     ],
