@@ -15,7 +15,7 @@ COMMANDS = {
     "distill": ("distill", "Make the synthetic images that stand in for CIFAR-10."),
     "train": ("train", "Train a network and keep it as a run."),
     "runs": ("runs", "List training runs; show, follow, pause, resume or stop one."),
-    "clean": ("clean", "Show what runs and caches take on disk, and delete what may go."),
+    "clean": ("clean", "Show what runs and caches take on disk, and delete old ones."),
     "classify": ("classify", "Say what pictures show."),
     "evaluate": ("evaluate", "Score a model on CIFAR-10's test images."),
     "mistakes": ("mistakes", "List the test images that a model gets wrong, or on which two disagree."),

@@ -1,10 +1,11 @@
-"""``python -m cifar_model clean``: what runs and caches take on disk, and away with what may go."""
+"""``python -m cifar_model clean``: what runs and caches take on disk, and what can be deleted."""
 
 import json
 
 import click
 
 from cifar_model.cli.options import json_option
+from cifar_model.cli.output import show_table
 from cifar_model.runs.disk import (
     CACHE_DAYS,
     QUOTA,
@@ -20,22 +21,22 @@ from cifar_model.storage import caches_dir, runs_dir
 
 
 @click.command()
-@click.option("--caches", "all_caches", is_flag=True, help="All caches, not only those that nobody uses.")
+@click.option("--caches", "all_caches", is_flag=True, help="All caches, used or not.")
 @click.option(
     "--older-than", "days", type=click.FloatRange(0), default=CACHE_DAYS, show_default=True, metavar="DAYS",
-    help="Caches that nobody has used for so many days.",
+    help="Caches unused for so many days.",
 )  # fmt: skip
 @click.option(
     "--runs-older-than", "run_days", type=click.FloatRange(0), metavar="DAYS",
-    help="Also runs that nothing has happened to for so many days, with their models. Without it no run goes.",
+    help="Also runs unchanged for so many days, with their models. Without it no run is deleted.",
 )  # fmt: skip
 @click.option("--yes", is_flag=True, help="Delete; without it, only say what would be deleted.")
 @json_option
 def clean(all_caches: bool, days: float, run_days: float | None, yes: bool, as_json: bool) -> None:
-    """Show what runs and caches take on disk, and delete what may go.
+    """Show what runs and caches take on disk, and delete what is no longer needed.
 
-    Caches can be made again: decoded images, networks for browsers, the pictures of visits that are over. The app lets
-    them go by itself after a month without use.
+    Caches can be made again: decoded images, networks for browsers, the pictures of past visits. The app deletes them
+    after a month without use.
     """
     caches, runs = cache_items(), run_items()
     going = old_caches([*caches, *runs], 0 if all_caches else days)
@@ -46,21 +47,27 @@ def clean(all_caches: bool, days: float, run_days: float | None, yes: bool, as_j
         return click.echo(json.dumps(_plain(runs, caches, going, gone, yes), indent=2))
     for title, place, items in (("Runs", runs_dir(), runs), ("Caches", caches_dir(), caches)):
         click.echo(f"{title}: {gigabytes(sum(item.size for item in items))} in {place}")
-        for item in sorted(items, key=lambda item: -item.size):
-            mark = "deleted" if item in gone else "can go" if item in going else ""
-            name = item.name if len(item.name) <= 40 else item.name[:37] + "..."
-            click.echo(
-                f"  {name:<40}  {gigabytes(item.size):>10}  {item.days:5.0f} days  {item.what:<32}  {mark}".rstrip()
+        rows = (
+            (
+                item.name if len(item.name) <= 40 else item.name[:37] + "...",
+                item.what,
+                "deleted" if item in gone else "can go" if item in going else "",
+                gigabytes(item.size),
+                f"{item.days:.0f}",
             )
+            for item in sorted(items, key=lambda item: -item.size)
+        )
+        if items:
+            show_table(("NAME", "KIND", "", "SIZE", "DAYS UNUSED"), rows, left=3)
     if most := quota():
-        click.echo(f"Together they may take {gigabytes(most)} ({QUOTA}).")
+        click.echo(f"Together they may take up to {gigabytes(most)} ({QUOTA}).")
     size = gigabytes(sum(item.size for item in (gone if yes else going)))
     if yes:
         click.echo(f"Deleted: {len(gone)}, {size}.")
     elif going:
         click.echo(f"Nothing was deleted. With --yes {len(going)} would be: {size}.")
     else:
-        click.echo("Nothing is to be deleted. --caches clears all caches, --runs-older-than DAYS old runs.")
+        click.echo("Nothing to delete. --caches deletes all caches, --runs-older-than DAYS old runs.")
 
 
 def _plain(runs: list[Item], caches: list[Item], going: list[Item], gone: list[Item], yes: bool) -> dict:

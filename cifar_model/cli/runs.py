@@ -156,8 +156,8 @@ def hold(as_json: bool) -> None:
 @runs.command()
 @_as_json
 def release(as_json: bool) -> None:
-    """End a pause for all: the runs that it paused go on."""
-    _for_all("release", start.release_all(), "going on", as_json)
+    """Resume the runs that `runs hold` paused."""
+    _for_all("release", start.release_all(), "resumed", as_json)
 
 
 def _for_all(action: str, names: list[str], what: str, as_json: bool) -> None:

@@ -40,7 +40,7 @@ def finish(training: Training) -> Card:
         training.report("note", {"message": early})
         message = f"{message} {early}"
     if stopped and control.gave_way:
-        message = f"It was paused for so long that it gave its place to others: continue it when you like. {message}"
+        message = f"It was paused for so long that it made room for others: continue it when you like. {message}"
     directory.set_status("stopped" if stopped else "finished", message)
     return card
 

@@ -73,7 +73,7 @@ def test_the_command_says_what_may_go_and_deletes_only_with_yes(home, cache):  #
     assert {item["name"] for item in plain["items"] if item["goes"]} == {"cifar10/abc", "visits/v1"}
     assert plain["deleted_bytes"] == 0 and plain["quota_bytes"] is None
     assert "Deleted: 2" in clean("--yes") and not old.exists() and not visit.exists() and new.exists() and run.exists()
-    assert "Nothing is to be deleted" in clean()
+    assert "Nothing to delete" in clean()
     clean("--caches", "--yes")
     assert not new.exists() and run.exists()
 
