@@ -8,7 +8,7 @@ import stat
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -53,7 +53,7 @@ VISITS = "visits"  # in the caches' folder: a folder for each visit to the app, 
 
 def cache_folder() -> Path:
     """Where what can be made again is kept: the user's cache directory, or `temporary_folder`."""
-    return _usable(platformdirs.user_cache_path("cifar-lab"))
+    return _of_user(platformdirs.user_cache_path)
 
 
 def caches_dir() -> Path:
@@ -64,7 +64,7 @@ def caches_dir() -> Path:
 
 def data_folder() -> Path:
     """Where what the user makes is kept: the user's data directory, or `temporary_folder`."""
-    return _usable(platformdirs.user_data_path("cifar-lab"))
+    return _of_user(platformdirs.user_data_path)
 
 
 def temporary_folder() -> Path:
@@ -73,17 +73,29 @@ def temporary_folder() -> Path:
     return Path(tempfile.gettempdir()) / f"cifar-lab-{user}"
 
 
+def _of_user(find: Callable[[str], Path]) -> Path:
+    try:
+        return _usable(find("cifar-lab"))
+    except RuntimeError:  # this user has no home folder
+        return _standby() or temporary_folder()
+
+
 @lru_cache(maxsize=16)  # asked many times a second while a run is shown
 def _usable(folder: Path) -> Path:
     nearest = next((path for path in (folder, *folder.parents) if os.path.exists(path)), folder)
     if os.access(nearest, os.W_OK | os.X_OK):
         return folder
+    return _standby() or folder
+
+
+def _standby() -> Path | None:
+    """`temporary_folder`, made where it is missing; None where it can't be had."""
     standby = temporary_folder()
     with suppress(OSError):
         standby.mkdir(mode=0o700, exist_ok=True)
         if not hasattr(os, "getuid") or standby.stat().st_uid == os.getuid():  # not one laid out by somebody else
             return standby
-    return folder
+    return None
 
 
 def assets_dir() -> Path:
@@ -93,8 +105,16 @@ def assets_dir() -> Path:
 
 def runs_dir() -> Path:
     """Where training runs are kept: ``CIFAR_LAB_RUNS``, else below the user's data directory (`data_folder`)."""
-    configured = os.environ.get("CIFAR_LAB_RUNS")
-    return Path(configured).expanduser() if configured else data_folder() / "runs"
+    return configured_folder("CIFAR_LAB_RUNS") or data_folder() / "runs"
+
+
+def configured_folder(variable: str) -> Path | None:
+    """The folder that an environment variable names, None where it isn't set; LabError for a ~ that means nothing."""
+    configured = os.environ.get(variable)
+    try:
+        return Path(configured).expanduser() if configured else None
+    except RuntimeError:
+        raise LabError(f"{variable} is {configured!r}, and this user has no home folder. Give a full path.") from None
 
 
 def read_json(path: Path) -> dict:

@@ -59,7 +59,7 @@ def show(name: str, as_json: bool) -> None:
     click.echo("settings: " + ", ".join(f"{key} {value}" for key, value in run.settings.items()))
     if run.is_live and run.progress:
         click.echo(progress_line(run.progress))
-    for row in run.history.to_dict("records"):
+    for row in run.history:
         click.echo(epoch_line(row))
 
 
@@ -186,14 +186,13 @@ def _plain(run: RunInfo) -> dict[str, Any]:
         "settings": run.settings,
         "status": run.status,
         "progress": run.progress,
-        "history": json.loads(run.history.to_json(orient="records")),
+        "history": [{key: value if value == value else None for key, value in row.items()} for row in run.history],
     }
 
 
 def _row(run: RunInfo) -> tuple[str, ...]:
     epochs = run.settings.get("epochs", "?")
-    history = run.history
-    best = share(history["val_accuracy"].max()) if len(history) else ""
+    best = share(max(known)) if (known := run.column("val_accuracy")) else ""
     started = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.created))
     return run.name, run.state, f"{run.status.get('epoch', 0)}/{epochs}", best, started
 

@@ -18,7 +18,7 @@ from cifar_model.runs.disk import check_quota
 from cifar_model.runs.hold import is_held
 from cifar_model.runs.names import check_name, new_name
 from cifar_model.runs.read import ahead_of, max_runs, read_run
-from cifar_model.runs.start import check_capacity, check_resumable, commands_to_go_on, start_waiting
+from cifar_model.runs.start import check_resumable, claim, commands_to_go_on, start_waiting
 from cifar_model.storage import read_json, runs_dir
 from cifar_model.text import share
 from cifar_model.training.finish import learned_nothing
@@ -127,7 +127,7 @@ def train(name, resume, queue, **options):
         path = _unused(name)
         command = shlex.join(["python", "-m", "cifar_model", "train", *settings.to_argv(), "--run", name])
     check_quota()
-    check_capacity(queue, apart_from=name)
+    begun = claim(name, queue=queue)
 
     def ahead() -> list[str]:
         start_waiting()  # those before it, if nobody else does
@@ -148,6 +148,7 @@ def train(name, resume, queue, **options):
                 command=command,
                 report=display,
                 ahead=ahead if queue else list,
+                begun=begun,
             )
         finally:
             with suppress(LabError):

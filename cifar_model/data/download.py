@@ -9,7 +9,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import filelock
@@ -46,17 +45,13 @@ def download(progress: Progress | None = None) -> Path:
     lock = filelock.FileLock(f"{part}.lock", timeout=0)
     try:
         with lock:
-            try:
-                resumed = _size(part) > 0
+            resumed = _size(part) > 0
+            _fetch_whole(part, progress)
+            if resumed and not _is_official(part):  # the rest did not fit what an earlier call had left
+                part.unlink()
                 _fetch_whole(part, progress)
-                if resumed and not _is_official(part):  # the rest did not fit what an earlier call had left
-                    part.unlink()
-                    _fetch_whole(part, progress)
-                _verify(part)
-                os.replace(part, target)
-            finally:
-                with suppress(OSError):
-                    os.unlink(lock.lock_file)
+            _verify(part)
+            os.replace(part, target)
     except filelock.Timeout:
         raise DatasetError("Another process is downloading CIFAR-10 already: wait for it.") from None
     except (OSError, http.client.HTTPException) as error:

@@ -11,7 +11,6 @@ import json
 import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -75,11 +74,7 @@ def distill(
     lock = filelock.FileLock(out / ".lock", timeout=0)
     try:
         with lock:
-            try:
-                return _distill(data, out, settings, describe, command, report)
-            finally:
-                with suppress(OSError):
-                    os.unlink(lock.lock_file)
+            return _distill(data, out, settings, describe, command, report)
     except filelock.Timeout:
         raise SettingsError(f"Another process makes pictures in {out}: wait for it, or name another folder.") from None
 

@@ -347,6 +347,7 @@ class Card:
     explanation: Explanation | None = _part(_record(Explanation))
     best_epoch: int | None = _part(_whole)
     epochs: int | None = _part(_whole)
+    epochs_done: int | None = _part(_whole)  # less where it was stopped; None: unknown
     seconds: float | None = _part(_number(0))
     seed: int | None = _part(_whole)
     precision: str = _part(_text, "")

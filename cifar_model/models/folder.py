@@ -2,7 +2,9 @@
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from cifar_model.errors import ModelError
@@ -27,6 +29,26 @@ class ModelInfo:
             object.__setattr__(self, "card", Card.from_dict(self.card))
 
 
+class _Found(ModelInfo):
+    """A model on this machine, whose card is read when somebody asks for it: a list of names needs none."""
+
+    def __init__(self, name: str, path: Path, kind: str):
+        for field, value in (("name", name), ("path", path), ("kind", kind)):
+            object.__setattr__(self, field, value)
+
+    @cached_property
+    def card(self) -> Card:
+        try:
+            return read_card(self.path)
+        except ModelError:
+            return Card()
+
+    @cached_property
+    def title(self) -> str:
+        accuracy = self.card.scores.test_accuracy
+        return self.name if accuracy is None else f"{self.name} ({share(accuracy)} on test)"
+
+
 def list_models(*, epochs: bool = False) -> list[ModelInfo]:
     """Bundled models first, then runs that hold a model, newest first; with `epochs`, each kept epoch of a run too."""
     models = []
@@ -34,32 +56,47 @@ def list_models(*, epochs: bool = False) -> list[ModelInfo]:
     # The strongest opens the list, since pages take its first entry as their default.
     for path in sorted(bundled.glob(f"*/{MODEL_FILE}"), key=lambda p: (p.parent.name != "lab-net", p)):
         models.append(_info(path.parent, "bundled"))
-    runs = [path.parent for path in runs_dir().glob(f"*/{MODEL_FILE}")]
-    for path in sorted(runs, key=_modified, reverse=True):
+    for path in _runs_with_models():
         models.append(_info(path, "run"))
         if epochs:
-            models += [
-                ModelInfo(f"{path.name}@{number}", file, f"{path.name}, epoch {number}", models[-1].card, "epoch")
-                for number, file in kept_epochs(path)
-            ]
+            models += epochs_of(models[-1])
     return models
 
 
-def _modified(path: Path) -> float:
+def epochs_of(run: ModelInfo) -> list[ModelInfo]:
+    """The kept epochs of a run as models, in order; none of a model of another kind."""
+    return [
+        ModelInfo(f"{run.name}@{number}", file, f"{run.name}, epoch {number}", run.card, "epoch")
+        for number, file in (kept_epochs(run.path) if run.kind == "run" else [])
+    ]
+
+
+def _runs_with_models() -> list[Path]:
+    """Folders of runs, the one with the newest model first."""
     try:
-        return (path / MODEL_FILE).stat().st_mtime
+        folders = [entry.path for entry in os.scandir(runs_dir()) if not entry.name.startswith(".")]
     except OSError:
-        return 0.0
+        return []
+    found = []
+    for folder in folders:
+        with suppress(OSError):
+            found.append((os.stat(os.path.join(folder, MODEL_FILE)).st_mtime, folder))
+    return [Path(folder) for _, folder in sorted(found, reverse=True)]
 
 
 def _info(path: Path, kind: str) -> ModelInfo:
-    try:
-        card = read_card(path)
-    except ModelError:
-        card = Card()
-    accuracy = card.scores.test_accuracy
-    title = path.name if accuracy is None else f"{path.name} ({share(accuracy)} on test)"
-    return ModelInfo(path.name, path, title, card, kind)
+    def stamp(file: str) -> int:
+        try:
+            return os.stat(path / file).st_mtime_ns
+        except OSError:
+            return 0
+
+    return _kept_info(path, kind, stamp(CARD_FILE))
+
+
+@lru_cache(maxsize=1024)
+def _kept_info(path: Path, kind: str, changed: int) -> ModelInfo:
+    return _Found(path.name, path, kind)
 
 
 def kept_epochs(run: Path) -> list[tuple[int, Path]]:
@@ -83,7 +120,7 @@ def find_model(name: str | os.PathLike) -> Path:
     """
     text = os.fspath(name)
     run, at, epoch = text.partition("@")
-    plain = bool(re.fullmatch(r"[\w.-]+", run)) and run not in (".", "..")
+    plain = bool(re.fullmatch(r"[\w.-]{1,100}", run)) and run not in (".", "..")
     if plain and at:
         for number, file in kept_epochs(runs_dir() / run):
             if str(number) == epoch:
@@ -93,12 +130,13 @@ def find_model(name: str | os.PathLike) -> Path:
             if (folder / MODEL_FILE).is_file():
                 return folder
     path = Path(text)
-    if path.name == MODEL_FILE and path.is_file() and (path.parent / CARD_FILE).is_file():
-        return path.parent  # the same numbers by file as by folder
-    if (path / MODEL_FILE).is_file() or (path.suffix == ".keras" and path.is_file()):
-        return path
+    with suppress(OSError):  # no file can have such a name
+        if path.name == MODEL_FILE and path.is_file() and (path.parent / CARD_FILE).is_file():
+            return path.parent  # the same numbers by file as by folder
+        if (path / MODEL_FILE).is_file() or (path.suffix == ".keras" and path.is_file()):
+            return path
     known = ", ".join(model.name for model in list_models()) or "none yet"
     raise ModelError(
-        f"No model {text!r}. Models here: {known}. "
+        f"No model {text[:80]!r}. Models here: {known}. "
         "Give one of them, RUN@EPOCH, or the path of a folder that holds model.keras."
     )

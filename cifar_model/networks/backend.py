@@ -6,19 +6,21 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from cifar_model.errors import SettingsError
+
 
 def import_keras():
     """Import Keras with the backend that KERAS_BACKEND names (default TensorFlow), and return it.
 
     TensorFlow's C++ part reports missing CUDA drivers and processor features on stderr before any setting of
-    its own can silence it; an import that fails shows all that was written.
+    its own can silence it; an import that fails shows all that was written. Raises SettingsError where KERAS_BACKEND
+    names a backend that can't be imported.
     """
     if "keras" in sys.modules and "tensorflow" in sys.modules:
         return sys.modules["keras"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with _without_chatter():
-        import keras
-
+        keras = _import_with_backend()
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
@@ -26,6 +28,20 @@ def import_keras():
             for gpu in tf.config.list_physical_devices("GPU"):
                 with suppress(RuntimeError):  # somebody has used the GPU already
                     tf.config.experimental.set_memory_growth(gpu, True)
+    return keras
+
+
+def _import_with_backend():
+    chosen = os.environ.get("KERAS_BACKEND")
+    try:
+        import keras
+    except (ImportError, ValueError) as error:
+        if chosen in (None, "tensorflow"):
+            raise
+        raise SettingsError(
+            f"KERAS_BACKEND is {chosen!r}, which can't be imported here ({error}). Remove the setting, for TensorFlow "
+            "is what this project is tested with, or install that backend."
+        ) from error
     return keras
 
 
@@ -41,6 +57,8 @@ def _without_chatter() -> Iterator[None]:
         os.dup2(kept.fileno(), 2)
         try:
             yield
+        except SettingsError:  # says it all
+            raise
         except BaseException:
             kept.seek(0)
             os.write(terminal, kept.read())

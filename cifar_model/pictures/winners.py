@@ -81,15 +81,30 @@ def describe_sweep(probabilities: np.ndarray, ratio: float, a_name: str, b_name:
         A ratio that is not a number from 0 to 1.
     """
     probabilities = _checked_probabilities(probabilities)
-    beliefs = probabilities[round(checked_ratio(ratio) * (len(probabilities) - 1))]
+    step = round(checked_ratio(ratio) * (len(probabilities) - 1))
+    gap = _gap(probabilities[step], ratio, a_name, b_name, *_parents(probabilities, a_name, b_name))
+    return f"{describe_changes(probabilities)} {gap}"
+
+
+def describe_gaps(probabilities: np.ndarray, a_name: str, b_name: str) -> list[str]:
+    """The second sentence of `describe_sweep` at each of its steps."""
+    probabilities = _checked_probabilities(probabilities)
+    parents, last = _parents(probabilities, a_name, b_name), len(probabilities) - 1
+    return [_gap(row, step / last, a_name, b_name, *parents) for step, row in enumerate(probabilities)]
+
+
+def _parents(probabilities: np.ndarray, a_name: str, b_name: str) -> tuple[int, int]:
+    """The classes by which the two pictures are measured."""
     a, b = (
         CLASS_NAMES.index(name) if name in CLASS_NAMES else int(unmixed.argmax())
         for name, unmixed in ((a_name, probabilities[-1]), (b_name, probabilities[0]))
     )
+    return a, b
+
+
+def _gap(beliefs: np.ndarray, ratio: float, a_name: str, b_name: str, a: int, b: int) -> str:
     went_in = f"{proportion(ratio)} {a_name} + {proportion(1 - ratio)} {b_name} in"
     if a == b:
-        gap = f"{went_in}, {percent(beliefs[a])} {CLASS_NAMES[a]} out: both pictures mean the same class."
-    else:
-        came_out = f"{percent(beliefs[a])} {CLASS_NAMES[a]}, {percent(beliefs[b])} {CLASS_NAMES[b]} out"
-        gap = f"{went_in}; {came_out}: softmax is not a mixture estimate."
-    return f"{describe_changes(probabilities)} {gap}"
+        return f"{went_in}, {percent(beliefs[a])} {CLASS_NAMES[a]} out: both pictures mean the same class."
+    came_out = f"{percent(beliefs[a])} {CLASS_NAMES[a]}, {percent(beliefs[b])} {CLASS_NAMES[b]} out"
+    return f"{went_in}; {came_out}: softmax is not a mixture estimate."

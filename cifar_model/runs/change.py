@@ -36,6 +36,8 @@ def request(name: str, action: str, value: float | None = None, *, wait: float =
     if not run.is_live:
         hint = " It can be continued (--resume)." if run.can_resume else ""
         raise RunError(f"The run {name!r} is {run.state}: only a run that is training can be asked to {action}.{hint}")
+    if action == "pause" and run.state == "queued":
+        raise RunError(f"The run {name!r} waits for its turn, so there is nothing to pause. It can be stopped.")
     inbox = run.path / "requests"
     inbox.mkdir(exist_ok=True)
     letter = inbox / f"{time.time_ns()}-{action}.json"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cifar_model.data.distilled import mini_counts
 from cifar_model.data.sources import MINI
 from cifar_model.networks.size import multiply_adds
-from cifar_model.runs.read import list_runs
+from cifar_model.runs.read import RunInfo, list_runs
 
 if TYPE_CHECKING:
     from cifar_model.training.settings import Settings
@@ -23,17 +24,18 @@ class Estimate:
     measured: bool
 
 
-def estimate_time(settings: Settings) -> Estimate:
+def estimate_time(settings: Settings, found: list[RunInfo] | None = None) -> Estimate:
     """Guess how long these settings take to train on this machine, from the newest run of the same network.
 
-    Without one, from the network's multiply-adds; that may be wrong by a factor of two or three.
+    Without one, from the network's multiply-adds; that may be wrong by a factor of two or three. `found`: all runs,
+    newest first, where the caller has just listed them.
     """
     same = ("network", "precision", *(("filters", "dense") if settings.network == "custom" else ()))
     wanted = {key: settings.to_dict()[key] for key in same}
     speed = None
-    for run in list_runs():
-        if all(run.settings.get(key) == value for key, value in wanted.items()) and len(run.history):
-            speed = float(run.history["images_per_second"].median())
+    for run in list_runs() if found is None else found:
+        if all(run.settings.get(key) == value for key, value in wanted.items()) and run.history:
+            speed = statistics.median(run.column("images_per_second") or [0.0])
             break
     if not (measured := bool(speed)):
         shape = {"filters": settings.filters, "dense": settings.dense} if settings.network == "custom" else {}

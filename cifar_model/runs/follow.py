@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from cifar_model.models.history import read_history
+from cifar_model.models.history import history_rows
 from cifar_model.runs.read import read_progress, read_run
 from cifar_model.runs.start import start_waiting
 
@@ -29,7 +29,7 @@ def follow(name: str, *, poll: float = 0.2) -> Iterator[tuple[str, dict[str, Any
         records, offset = read_progress(run.path, offset)
         for record in records:
             yield "progress", record
-        rows = read_history(run.path).to_dict("records")
+        rows = history_rows(run.path)
         for row in rows[rows_seen:]:
             yield "epoch", row
         rows_seen = len(rows)

@@ -14,24 +14,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import filelock
 import numpy as np
 import psutil
 
-from cifar_model.errors import RunError, SettingsError
-from cifar_model.models.history import read_history
-from cifar_model.runs.names import NAME
+from cifar_model.errors import LabError, RunError, SettingsError
+from cifar_model.models.card import read_card
+from cifar_model.models.history import Row, history_rows
+from cifar_model.runs.names import MAX_NAME_LENGTH, NAME
 from cifar_model.runs.records import last_record, read_lines, read_object, read_tail
 from cifar_model.storage import runs_dir
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-
 TICKET = "queued.json"  # of a run that waits without a process; see `queue`
 LIVE_STATES = ("queued", "starting", "running", "paused")
+SETTLED_SECONDS = 2.0  # a file that was changed so lately may be changed again within one tick of the file system
 
 
 @dataclass(frozen=True)
@@ -69,9 +67,21 @@ class RunInfo:
         return (self.path / "model.keras").is_file() and (self.path / "card.json").is_file()
 
     @cached_property
-    def history(self) -> pd.DataFrame:
-        """One row per finished epoch; no rows before the first."""
-        return read_history(self.path)
+    def history(self) -> tuple[Row, ...]:
+        """One row per finished epoch, as `history_rows`; none before the first."""
+        return history_rows(self.path)
+
+    @cached_property
+    def test_accuracy(self) -> float | None:
+        """Share of right answers on the test images, 0–1; None as long as it was not measured."""
+        try:
+            return read_card(self.path).scores.test_accuracy
+        except LabError:
+            return None
+
+    def column(self, name: str) -> list[float]:
+        """One column of `history`, without what is no number."""
+        return [row[name] for row in self.history if row[name] == row[name]]
 
 
 @dataclass(frozen=True)
@@ -98,19 +108,49 @@ def max_runs() -> int:
         raise SettingsError(f"CIFAR_LAB_MAX_RUNS is {text!r}: set it to a whole number from 1 up.") from None
 
 
+_at_rest: dict[Path, tuple[tuple, RunInfo]] = {}  # by folder: runs that are over, as they were at these file times
+
+
 def list_runs() -> list[RunInfo]:
-    """All runs, newest first."""
+    """All runs, newest first. One that is over is read again only when something in its folder has changed."""
     try:
-        folders = [entry for entry in os.scandir(runs_dir()) if entry.is_dir() and entry.name[0] != "."]
+        folders = [Path(entry.path) for entry in os.scandir(runs_dir()) if entry.is_dir() and entry.name[0] != "."]
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise RunError(_unusable(error)) from None
     runs = []
-    for entry in folders:
+    for path in folders:
         try:
-            runs.append(_read(Path(entry.path)))
+            runs.append(_look(path))
         except FileNotFoundError:  # deleted between the listing and the look
             continue
+    if len(_at_rest) > 2 * len(runs) + 100:  # those that were deleted, and of other folders
+        for path in _at_rest.keys() - set(folders):
+            _at_rest.pop(path, None)
     return sorted(runs, key=lambda run: run.created, reverse=True)
+
+
+def _look(path: Path) -> RunInfo:
+    """As `_read`, from what is kept where that still holds."""
+    times = _file_times(path)
+    kept = _at_rest.get(path)
+    if kept and kept[0] == times:
+        return kept[1]
+    run = _read(path)
+    # Every file that says something of a run at rest comes in by renaming, which changes the folder's time.
+    if not run.is_live and time.time() - max(times[1:]) / 1e9 > SETTLED_SECONDS:
+        _at_rest[path] = times, run
+    return run
+
+
+def _file_times(path: Path) -> tuple[int, int, int]:
+    folder = path.stat()
+    try:
+        status = (path / "status.json").stat().st_mtime_ns
+    except FileNotFoundError:
+        status = 0
+    return folder.st_ino, folder.st_mtime_ns, status
 
 
 def read_run(name: str) -> RunInfo:
@@ -122,9 +162,12 @@ def read_run(name: str) -> RunInfo:
         raise _no_run(name) from None
 
 
-def live_runs() -> list[RunInfo]:
-    """The runs at work, first those that train, then those that wait, each in the order they were made."""
-    live = [run for run in list_runs() if run.is_live]
+def live_runs(found: list[RunInfo] | None = None) -> list[RunInfo]:
+    """The runs at work, first those that train, then those that wait, each in the order they were made.
+
+    `found`: all runs, where the caller has just listed them.
+    """
+    live = [run for run in (list_runs() if found is None else found) if run.is_live]
     # One that was just launched may turn out to queue: it must not overtake those that wait.
     return sorted(
         live,
@@ -132,9 +175,9 @@ def live_runs() -> list[RunInfo]:
     )
 
 
-def ahead_of(name: str) -> list[RunInfo]:
-    """The live runs that a queued run waits for, in the order of their turns."""
-    live = live_runs()
+def ahead_of(name: str, found: list[RunInfo] | None = None) -> list[RunInfo]:
+    """The live runs that a queued run waits for, in the order of their turns; `found` as in `live_runs`."""
+    live = live_runs(found)
     names = [run.name for run in live]
     return live[: names.index(name)] if name in names else live
 
@@ -171,7 +214,8 @@ def read_log(path: str | os.PathLike, lines: int = 12) -> str:
 
 def _find(name: str) -> Path:
     """The directory of a run; a name that can't be one (../x) is simply not found."""
-    path = runs_dir() / name if isinstance(name, str) and NAME.fullmatch(name) else None
+    known = isinstance(name, str) and len(name) <= MAX_NAME_LENGTH and NAME.fullmatch(name)
+    path = runs_dir() / name if known else None
     if path is None or not path.is_dir():
         raise _no_run(name)
     return path
@@ -194,7 +238,14 @@ def runs_lock() -> Iterator[None]:
     except filelock.Timeout:
         raise RunError(f"Another process is busy with {folder}: try again in a moment.") from None
     except OSError as error:
-        raise RunError(f"The folder of runs {folder} can't be changed: {error}.") from error
+        raise RunError(_unusable(error)) from error
+
+
+def _unusable(error: OSError) -> str:
+    return (
+        f"The folder of runs {runs_dir()} can't be used: {error.strerror or error}. "
+        "Set CIFAR_LAB_RUNS to one that can be written to."
+    )
 
 
 def _read(path: Path) -> RunInfo:

@@ -23,12 +23,15 @@ from cifar_model.runs.names import check_name, new_name
 from cifar_model.runs.owners import write_owner
 from cifar_model.runs.queue import check_room, enqueue, is_waiting, take_ticket
 from cifar_model.runs.read import RunInfo, list_runs, live_runs, max_runs, read_run, runs_lock
+from cifar_model.runs.records import read_object
 from cifar_model.storage import assets_dir, runs_dir, write_json
-from cifar_model.training.folder import write_settings
+from cifar_model.training.folder import at_work, write_settings
 from cifar_model.training.settings import LIMITS
 
 if TYPE_CHECKING:
     from cifar_model.training.settings import Settings
+
+LAUNCHED = "CIFAR_LAB_LAUNCHED"  # environment of a training that was started from here: the name of its run
 
 
 def start_run(settings: Settings, name: str | None = None, *, queue: bool = False, owner: str | None = None) -> str:
@@ -59,10 +62,13 @@ def start_run(settings: Settings, name: str | None = None, *, queue: bool = Fals
     return name
 
 
-def resume_run(name: str, *, epochs: int | None = None, queue: bool = False) -> None:
+def resume_run(
+    name: str, *, epochs: int | None = None, learning_rate: float | None = None, queue: bool = False
+) -> None:
     """Go on with a run that was stopped, failed or interrupted; returns at once. RunError if it can't.
 
     With `epochs`, more than it has trained so far, a finished run too goes on until it has had so many.
+    `learning_rate` is another one for the rest of the run.
     """
     check_quota()
     with runs_lock():
@@ -72,6 +78,7 @@ def resume_run(name: str, *, epochs: int | None = None, queue: bool = False) -> 
         check_resumable(run, epochs)
         waits = _has_to_wait(queue)
         arguments = ["--resume", name, *([] if epochs is None else ["--epochs", str(epochs)])]
+        arguments += [] if learning_rate is None else ["--learning-rate", f"{learning_rate:g}"]
         if waits:
             enqueue(run.path, arguments)
         else:
@@ -146,6 +153,26 @@ def commands_to_go_on(name: str, settings: dict[str, Any]) -> list[str]:
     return [f"python -m cifar_model train {options}" for options in (*more, anew)]
 
 
+def claim(name: str, *, queue: bool = False) -> float:
+    """Count this process among those at work on runs, before it has written anything; returns when it was begun.
+
+    Of several that are started at once as many may go on as `max_runs` allows: RunError to the others, and where
+    another process is at work on this run. A process that `start_run` or `resume_run` launched was counted by them.
+    """
+    path = runs_dir() / name
+    if os.environ.get(LAUNCHED) == name:
+        return float(read_object(path / "launcher.json").get("time", time.time()))
+    with runs_lock():
+        if path.is_dir() and read_run(name).is_live:
+            raise RunError(at_work(name))
+        check_capacity(queue, apart_from=name)
+        path.mkdir(exist_ok=True)
+        me = psutil.Process()
+        ticket = {"time": time.time(), "pid": me.pid, "pid_started": me.create_time()}
+        write_json(path / "launcher.json", ticket)
+        return ticket["time"]
+
+
 def check_capacity(queue: bool = False, *, apart_from: str = "") -> None:
     """Raise RunError when as many runs train as may, unless `queue`; the run `apart_from` doesn't count."""
     live = [run for run in live_runs() if run.name != apart_from]
@@ -168,6 +195,7 @@ def _launch(path: Path, arguments: list[str]) -> None:
         "PYTHONPATH": os.pathsep.join([root, inherited]) if inherited else root,
         "PYTHONUNBUFFERED": "1",
         "PYTHONIOENCODING": "utf-8",
+        LAUNCHED: path.name,
     }
     if os.name == "nt":
         flags = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
@@ -186,10 +214,13 @@ def _launch(path: Path, arguments: list[str]) -> None:
         ticket.update(pid=process.pid, pid_started=child.create_time())
         if os.name != "nt":
             child.nice(max(10, child.nice()))
+        idle = hasattr(os, "SCHED_IDLE")
+        if idle:  # Linux: only what nobody else wants, or others' clicks wait for its time slices
+            os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
         # Linux weighs sessions, not processes, against each other: the new session too must step back.
         autogroup = Path(f"/proc/{process.pid}/autogroup")
         if autogroup.exists():
-            autogroup.write_text("10")
+            autogroup.write_text("19" if idle else "10")
     except (psutil.Error, OSError):  # it died at once: the log says why
         ticket.update(pid=process.pid)
     write_json(path / "launcher.json", ticket)

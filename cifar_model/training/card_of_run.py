@@ -43,6 +43,7 @@ def write_card(training: Training, scores: dict, assessed: dict | None = None) -
         "scores": scores,
         "best_epoch": state.best_epoch,
         "epochs": settings.epochs,
+        "epochs_done": state.epoch,
         "seconds": round(state.seconds, 1),
         "seed": settings.seed,
         "precision": training.precision,

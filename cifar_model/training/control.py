@@ -17,6 +17,7 @@ class Control:
 
     stopping, paused : whether the run is to stop, or to wait
     gave_way : it was paused for so long that it ends, to be continued later
+    queued : it waits for its turn: there is nothing to pause yet
     learning_rate : a rate set by hand that nobody has taken yet
     paused_seconds : spent waiting so far
     """
@@ -26,6 +27,7 @@ class Control:
         self.stopping = False
         self.paused = False
         self.gave_way = False
+        self.queued = False
         self.learning_rate: float | None = None
         self.paused_seconds = 0.0
 
@@ -47,7 +49,7 @@ class Control:
                 self.stopping = True
             elif action == "set-lr" and _is_rate(request.get("value")):
                 self.learning_rate = float(request["value"])
-            elif action in ("pause", "resume") and self.paused != (action == "pause"):
+            elif action in ("pause", "resume") and not self.queued and self.paused != (action == "pause"):
                 self.paused = action == "pause"
                 self.directory.set_status("paused" if self.paused else "running")
 

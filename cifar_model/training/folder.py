@@ -1,6 +1,7 @@
 """A run's directory while it is written: status, progress, history, checkpoint."""
 
 import csv
+import errno
 import json
 import os
 import time
@@ -10,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import filelock
+import numpy as np
 import psutil
 
-from cifar_model.errors import RunError
-from cifar_model.models.history import HISTORY_COLUMNS, read_history
+from cifar_model.errors import LabError, RunError
+from cifar_model.models.history import HISTORY_COLUMNS, history_rows
 from cifar_model.models.layout import EPOCHS_FOLDER, HISTORY_FILE
 from cifar_model.storage import read_json, replacing, write_json
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 
 CHECKPOINT_FOLDER = "checkpoint"
+RESERVE_BYTES = 65_536
 
 
 def write_settings(path: Path, settings: "Settings", command: str) -> None:
@@ -38,6 +41,7 @@ class RunDirectory:
     def __init__(self, path: Path):
         self.path = path
         self.status: dict = {}
+        self._reserve = path / ".reserve"  # room in which a full disk can be told
 
     @contextmanager
     def hold(self):
@@ -47,22 +51,30 @@ class RunDirectory:
         try:
             lock.acquire()
         except filelock.Timeout:
-            raise RunError(
-                f"Another process is at work on the run {self.path.name!r}. Follow it with "
-                f"`python -m cifar_model runs follow {self.path.name}`, or choose another name."
-            ) from None
+            raise RunError(at_work(self.path.name)) from None
         try:
             started = psutil.Process().create_time()
-            self.status = {"pid": os.getpid(), "pid_started": started}
+            self.status = {"pid": os.getpid(), "pid_started": started, "epoch": self._kept().get("epoch", 0)}
+            with suppress(OSError):
+                self._reserve.write_bytes(os.urandom(RESERVE_BYTES))
             yield
         finally:
-            lock.release()
+            with suppress(OSError):
+                self._reserve.unlink()
+            lock.release()  # its file stays: another process may be waiting for this very file
 
     def set_status(self, state: str | None = None, message: str = "", **values) -> None:
         if state:
             self.status.update(state=state, message=message)
         self.status.update(values, updated=time.time())
         write_json(self.path / "status.json", self.status)
+
+    def fail(self, message: str) -> None:
+        """Say why the run ends, as well as can be, in the room that was kept for it."""
+        with suppress(OSError):
+            self._reserve.unlink()
+        with suppress(LabError, OSError):
+            self.set_status("failed", message)
 
     def append(self, name: str, record: dict) -> None:
         """Add one whole line of JSON to a .jsonl file, at once."""
@@ -72,7 +84,10 @@ class RunDirectory:
     def _append_bytes(path: Path, line: bytes) -> None:
         # One write call a line: a reader, or a crash, never sees half of one.
         with open(path, "ab", buffering=0) as file:
-            file.write(line)
+            before = file.seek(0, os.SEEK_END)
+            if file.write(line) != len(line):  # the disk is full
+                file.truncate(before)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     def write_history(self, rows: list[dict]) -> None:
         """Replace history.csv; used to begin and to drop epochs that a resumed run repeats."""
@@ -97,6 +112,13 @@ class RunDirectory:
             if isinstance(request, dict):
                 yield request
 
+    def forget_requests(self, before: float) -> None:
+        """Take out what was asked before that Unix time: of a process that has ended since."""
+        for file in (self.path / "requests").glob("[0-9]*.json"):
+            asked = file.name.partition("-")[0]
+            if not asked.isdecimal() or int(asked) < before * 1e9:
+                file.unlink(missing_ok=True)
+
     def save_checkpoint(self, network: "keras.Model", state: dict) -> None:
         """Keep what `load_checkpoint` needs: weights, optimizer state and `state`.
 
@@ -105,14 +127,10 @@ class RunDirectory:
         """
         folder = self.path / CHECKPOINT_FOLDER
         folder.mkdir(exist_ok=True)
-        name = f"epoch-{state['epoch']:03d}.weights.h5"
-        temporary = folder / f"new-{name}"
-        try:
-            network.save_weights(temporary)
-            os.replace(temporary, folder / name)
-        finally:
-            with suppress(OSError):
-                temporary.unlink()
+        name = f"epoch-{state['epoch']:03d}.npz"
+        # Not `save_weights`: on a full disk HDF5 ends the process with a segmentation fault.
+        with replacing(folder / name) as temporary:
+            np.savez(temporary, *map(_array, _variables(network)))
         write_json(folder / "state.json", state | {"weights": name})
         self._clear_checkpoints(name)
 
@@ -122,26 +140,55 @@ class RunDirectory:
         Whatever the files hold beyond that epoch, because the process was killed as it wrote them, is removed.
         """
         folder = self.path / CHECKPOINT_FOLDER
-        state = read_json(folder / "state.json") if (folder / "state.json").is_file() else {}
-        if state:
+        state = self._kept()
+        if state and state["weights"].endswith(".h5"):  # of an older version
             network.load_weights(folder / state["weights"])
+        elif state:
+            with np.load(folder / state["weights"], allow_pickle=False) as arrays:
+                for variable, name in zip(_variables(network), arrays.files, strict=True):
+                    variable.assign(arrays[name])
         self._clear_checkpoints(state.get("weights"))
         epoch = state.get("epoch", 0)
-        history = read_history(self.path)
-        self.write_history(history[history["epoch"] <= epoch].to_dict("records"))
+        self.write_history([row for row in history_rows(self.path) if row["epoch"] <= epoch])
         for file in (self.path / EPOCHS_FOLDER).glob("*.keras"):
             number = file.stem.removeprefix("epoch-")
             if number.isdecimal() and int(number) > epoch:
                 file.unlink(missing_ok=True)
-        # What `replacing` had begun to write; not JSON, which others may be writing now.
-        for file in [file for suffix in ("keras", "npz") for file in self.path.rglob(f".*.{suffix}")]:
-            file.unlink(missing_ok=True)
+        # What `replacing` had begun to write; not fresh JSON, which others may be writing now.
+        for file in [file for suffix in ("keras", "npz", "json") for file in self.path.rglob(f".*.{suffix}")]:
+            with suppress(OSError):
+                if file.suffix != ".json" or time.time() - file.stat().st_mtime > 60:
+                    file.unlink()
         return state
 
+    def _kept(self) -> dict:
+        """The state in the newest checkpoint; {} where there is none."""
+        file = self.path / CHECKPOINT_FOLDER / "state.json"
+        return read_json(file) if file.is_file() else {}
+
     def _clear_checkpoints(self, kept: str | None) -> None:
-        for file in (self.path / CHECKPOINT_FOLDER).glob("*.h5"):
+        for file in (self.path / CHECKPOINT_FOLDER).glob("*epoch-*"):
             if file.name != kept:
                 file.unlink(missing_ok=True)
+
+
+def _variables(network: "keras.Model") -> list:
+    """All that an epoch changes: weights, running means, the optimizer's state; in an order that doesn't change."""
+    return [*network.weights, *network.optimizer.variables]
+
+
+def _array(variable) -> np.ndarray:
+    from keras import ops
+
+    return np.asarray(ops.convert_to_numpy(variable))
+
+
+def at_work(name: str) -> str:
+    """What to say of a run that another process holds."""
+    return (
+        f"Another process is at work on the run {name!r}. Follow it with "
+        f"`python -m cifar_model runs follow {name}`, or choose another name."
+    )
 
 
 def _digits(value) -> str:

@@ -1,8 +1,8 @@
 """Learning, in this process: from settings to a finished run directory. The one writer of that directory."""
 
+import errno
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,8 @@ from cifar_model.training.precision import faster_precision
 from cifar_model.training.settings import Settings
 from cifar_model.training.state import Report, State, Training
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 def train(
     settings: Settings,
@@ -31,6 +33,7 @@ def train(
     report: Report = lambda kind, record: None,
     callbacks: list | None = None,
     ahead: Callable[[], list[str]] = list,
+    begun: float | None = None,
 ) -> Card:
     """Train a network and write its run directory.
 
@@ -44,6 +47,7 @@ def train(
     callbacks : further Keras callbacks for `fit`; at an epoch's end they find loss, accuracy, val_loss, val_accuracy,
         learning_rate, images_per_second and seconds in its logs
     ahead : names the runs to wait for; asked until it answers none (state ``queued`` meanwhile)
+    begun : when this process was started, by default now (Unix time): a request from before was meant for another
 
     Returns
     -------
@@ -60,6 +64,8 @@ def train(
     with directory.hold():
         try:
             control = Control(directory)
+            if resume:
+                directory.forget_requests(time.time() if begun is None else begun)
             command = _write_settings(directory, settings, command, resume)
             with control.signals():
                 if not _wait(directory, control, report, ahead):
@@ -72,19 +78,29 @@ def train(
         except KeyboardInterrupt:
             directory.set_status("stopped", "Interrupted before the epoch's end.")
             raise
-        except LabError as error:
-            with suppress(LabError, OSError):
-                directory.set_status("failed", str(error))
-            raise
-        except OSError as error:
-            problem = RunError(f"Writing the run failed: {error}. Free some space, then resume it.")
-            with suppress(LabError, OSError):
-                directory.set_status("failed", str(problem))
-            raise problem from error
         except Exception as error:
-            with suppress(LabError, OSError):
-                directory.set_status("failed", f"Unexpected {type(error).__name__}: {error}")
+            problem = _in_words(error, directory.path.name)
+            directory.fail(str(problem))
+            if isinstance(problem, LabError) and problem is not error:
+                raise problem from error
             raise
+
+
+def _in_words(error: Exception, name: str) -> Exception:
+    """What went wrong, for a person: a disk that is full, or else the error itself."""
+    causes, cause = [], error
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    # TensorFlow's own writers, of its logs, tell it in words alone.
+    if any((isinstance(c, OSError) and c.errno in NO_ROOM) or "No space left" in str(c) for c in causes):
+        return RunError(
+            f"The disk is full, or this user may write no more. Free some space, then go on with --resume {name}: "
+            "nothing is lost but the epoch under way."
+        )
+    if isinstance(error, OSError):
+        return RunError(f"Writing the run failed: {error}. When that is mended, go on with --resume {name}.")
+    return error if isinstance(error, LabError) else RuntimeError(f"Unexpected {type(error).__name__}: {error}")
 
 
 def _write_settings(directory: RunDirectory, settings: Settings, command: str, resume: bool) -> str:
@@ -105,7 +121,7 @@ def _write_settings(directory: RunDirectory, settings: Settings, command: str, r
 
 def _wait(directory: RunDirectory, control: Control, report: Report, ahead: Callable[[], list[str]]) -> bool:
     """Wait until nobody is ahead; False where the run was stopped meanwhile."""
-    shown = None
+    shown, control.queued = None, True
     while (names := ahead()) and not control.stopping:
         if names != shown:
             shown = names
@@ -114,6 +130,7 @@ def _wait(directory: RunDirectory, control: Control, report: Report, ahead: Call
             report("note", {"message": message})
         time.sleep(POLL_SECONDS)
         control.poll()
+    control.queued = False
     if control.stopping:
         directory.set_status("stopped", "Stopped before its turn came.")
     return not control.stopping
@@ -123,9 +140,7 @@ def _prepare(
     settings: Settings, directory: RunDirectory, command: str, report: Report, control: Control, resume: bool
 ) -> Training:
     """Load the data, build the networks, restore the checkpoint."""
-    directory.set_status(
-        "starting", epoch=0, epochs=settings.epochs, step=0, steps=0, learning_rate=settings.learning_rate
-    )
+    directory.set_status("starting", epochs=settings.epochs, step=0, steps=0, learning_rate=settings.learning_rate)
     data = load_data(settings)
     if data.test and (doubts := check_data(data.source, data.train, data.test)):
         doubts = f"This may not be CIFAR-10. {doubts}"

@@ -231,11 +231,16 @@ class Report:
             said.append(f"A {self.network}{weights}" + (f" ({about[0].lower() + about[1:]})." if about else "."))
         pictures, epochs, source = data.train, card.epochs, data.source
         if pictures and epochs:
-            text = f"Trained for {epochs} epoch{'' if epochs == 1 else 's'} on {pictures:,} "
+            done = epochs if card.epochs_done is None else card.epochs_done
+            passes = card.details.get("passes")
+            passes = passes if _is_width(passes) else 1
+            part = "" if done >= epochs else f"{done or 'less than one'} of "  # it was stopped, or ended early
+            text = f"Trained for {part}{epochs} epoch{'' if epochs == 1 else 's'} on {pictures:,} "
             if self.is_distilled:
                 text += "distilled images (synthetic ones, made from CIFAR-10)"
             else:
                 text += "images" + (f" from {source}" if source else "")
+            text += f", each seen {done * passes} times" if done and passes > 1 else ""
             known = [duration(card.seconds)] if card.seconds else []
             known += [f"recipe “{card.recipe}”"] if card.recipe in RECIPES else []
             said.append(text + (f" ({', '.join(known)})." if known else "."))

@@ -190,7 +190,9 @@ def test_what_arrived_is_told_by_the_files_own_size(turned):
 def test_epochs_of_a_run_are_chosen_in_a_box_of_their_own(lab, tmp_path):  # noqa: F811
     infos = [ModelInfo("lab-net", tmp_path / "lab-net", "lab-net", {}, "bundled")]
     infos += [ModelInfo("first", tmp_path / "first", "first", {}, "run")]
-    infos += [ModelInfo(f"first@{n}", tmp_path / f"{n}.keras", f"first, epoch {n}", {}, "epoch") for n in (1, 2, 3)]
+    (tmp_path / "first" / "epochs").mkdir(parents=True)
+    for number in (1, 2, 3):
+        (tmp_path / "first" / "epochs" / f"epoch-{number:03d}.keras").touch()
     lab.monkeypatch.setattr(resources, "models", lambda: infos)
     lab.answering = FakeWorker(lambda _, pixels: np.tile(belief(cat=0.5), (len(pixels), 1)))
     at = lab.open()
@@ -198,7 +200,7 @@ def test_epochs_of_a_run_are_chosen_in_a_box_of_their_own(lab, tmp_path):  # noq
     at.selectbox(key="model").set_value("first").run()
     assert at.selectbox(key="model_epoch").options == ["Best epoch", "Epoch 1", "Epoch 2", "Epoch 3"]
     at.selectbox(key="model_epoch").set_value(2).run()
-    assert lab.answering.asked[-1][0] == "2.keras"
+    assert lab.answering.asked[-1][0] == "epoch-002.keras"
     at.switch_page("pages/blend.py").run()
     assert at.selectbox(key="model_epoch").value == 2
     at = lab.open(model="first@3")

@@ -300,7 +300,8 @@ def test_a_live_run_is_found_and_controlled(home):
     assert {"Training": "62.5 %", "Validation": "45.0 %", "Images per second": "432", "Learning rate": "0.002"} == {
         metric.label: metric.value for metric in at.metric
     }
-    assert "**cat**" in text and "✓ correct" in text and "✗ airplane" in text
+    guesses = next(part.proto.body for part in at.get("html") if 'class="guesses"' in part.proto.body)
+    assert "<b>cat</b>" in guesses and "✓ correct" in guesses and "✗ airplane" in guesses
     assert f'tensorboard --logdir "{path / "tensorboard"}"' in text
     assert "Queue this run" in labels(at) and "Start training" not in labels(at)
     button(at, "Pause").click().run()
@@ -339,23 +340,35 @@ def test_an_interrupted_run_is_resumed(home, monkeypatch):
     status = json.loads((path / "status.json").read_text()) | {"pid_started": 1.0}
     (path / "status.json").write_text(json.dumps(status))
     resumed = []
-    monkeypatch.setattr(runs_start, "resume_run", lambda name, epochs, queue: resumed.append((name, epochs, queue)))
+    monkeypatch.setattr(runs_start, "resume_run", lambda name, **how: resumed.append((name, how)))
     at = open_page(run="cut")
     assert "Its process is gone" in words(at)
     button(at, "Continue").click().run()
-    assert resumed == [("cut", None, False)]
+    assert resumed == [("cut", {"epochs": None, "learning_rate": None, "queue": False})]
+
+
+def test_a_run_that_lost_its_way_continues_at_another_rate(home, monkeypatch):
+    write_run(home, "lost", "failed", message="The loss became nan in epoch 3, step 1")
+    resumed = []
+    monkeypatch.setattr(runs_start, "resume_run", lambda name, **how: resumed.append((name, how)))
+    at = open_page(run="lost")
+    rate = default_settings("seed-cnn", "quick").learning_rate
+    assert at.number_input(key="train_rate_lost").value == pytest.approx(rate / 3, rel=0.01)
+    at.number_input(key="train_rate_lost").set_value(0.0005).run()
+    button(at, "Continue at this rate").click().run()
+    assert resumed == [("lost", {"epochs": None, "learning_rate": 0.0005, "queue": False})] and not at.exception
 
 
 def test_a_finished_run_gets_more_epochs(home, monkeypatch):
     write_run(home, "whole", "finished")
     resumed = []
-    monkeypatch.setattr(runs_start, "resume_run", lambda name, epochs, queue: resumed.append((name, epochs, queue)))
+    monkeypatch.setattr(runs_start, "resume_run", lambda name, **how: resumed.append((name, how)))
     at = open_page(run="whole")
     assert next(item for item in at.number_input if item.label == "Epochs in all").value == 4
     text = words(at)
     assert "train --resume whole --epochs 6" in text and "train --start-from whole --network seed-cnn" in text
     button(at, "Add epochs").click().run()
-    assert resumed == [("whole", 4, False)] and not at.exception
+    assert resumed == [("whole", {"epochs": 4, "learning_rate": None, "queue": False})] and not at.exception
 
 
 def test_doubts_about_the_data_stand_above_the_curves(home):
@@ -368,8 +381,18 @@ def test_doubts_about_the_data_stand_above_the_curves(home):
 
 
 def test_an_address_of_no_run(home):
-    at = open_page(run="../../etc/passwd")
-    assert "There is no run named" in words(at) and "Start training" in labels(at)
+    for name in ("../../etc/passwd", "x" * 300):
+        at = open_page(run=name)
+        assert "There is no run named" in words(at) and "Start training" in labels(at)
+        assert "went wrong" not in words(at)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a path below a file")
+def test_a_folder_of_runs_that_cannot_be_used_is_said_once(home, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CIFAR_LAB_RUNS", str(tmp_path / "file"))
+    at = open_page()
+    assert words(at).count("can't be used: Not a directory. Set CIFAR_LAB_RUNS") == 1 and "went wrong" not in words(at)
 
 
 def test_compare_rename_delete(home):

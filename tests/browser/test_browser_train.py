@@ -29,12 +29,13 @@ WATCH = """() => {
   };
   new MutationObserver(look).observe(document.body, {subtree: true, childList: true, characterData: true});
   const frame = () => {
-    const charts = [...document.querySelectorAll('[data-testid=stVegaLiteChart]')].slice(0, 2);
+    const host = [...document.querySelectorAll('.st-key-train_curves *')].find(e => e.shadowRoot);
+    const charts = [...host?.shadowRoot.querySelectorAll('svg') ?? []];
     const below = [...document.querySelectorAll('strong')].find(e => e.innerText.startsWith('Predictions on'));
     const above = document.querySelector('[data-testid=stProgress]');
     if (above && below) {
       seen.frames += 1;
-      if (charts.length < 2 || charts.some(c => !c.querySelector('canvas, svg.marks'))) seen.blank += 1;
+      if (charts.length < 2 || charts.some(c => !c.querySelector('text'))) seen.blank += 1;
       const top = Math.round(below.getBoundingClientRect().top - above.getBoundingClientRect().top);
       seen.tops[top] = (seen.tops[top] || 0) + 1;
     }

@@ -6,7 +6,7 @@ import pytest
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.errors import ImageError, SettingsError
 from cifar_model.pictures.mix import MODES, blend, sweep
-from cifar_model.pictures.winners import describe_changes, describe_sweep, winner_changes
+from cifar_model.pictures.winners import describe_changes, describe_gaps, describe_sweep, winner_changes
 
 CAT, DOG, FROG = map(CLASS_NAMES.index, ("cat", "dog", "frog"))
 
@@ -152,6 +152,9 @@ def test_the_gap_between_ratio_and_belief_in_words():
     assert "40 % my tabby.jpg + 60 % dog in; 83 % cat, 12 % dog out" in text
     text = describe_sweep(p, 0.4, "cat", "cat")
     assert "83 % cat out: both pictures mean the same class." in text
+    gaps = describe_gaps(p, "my tabby.jpg", "dog")
+    for step, gap in enumerate(gaps):
+        assert describe_sweep(p, step / 100, "my tabby.jpg", "dog") == f"{describe_changes(p)} {gap}"
     with pytest.raises(SettingsError):
         describe_sweep(p, 2, "cat", "dog")
     with pytest.raises(ValueError, match=r"\(steps ≥ 2, 10\)"):

@@ -14,10 +14,12 @@ import pytest
 from click.testing import CliRunner
 
 from cifar_model.cli.runs import runs as command
-from cifar_model.errors import LabError, RunError, SettingsError
-from cifar_model.models.history import read_history
+from cifar_model.errors import LabError, ModelError, RunError, SettingsError
+from cifar_model.models.folder import find_model
+from cifar_model.models.history import HISTORY_COLUMNS, read_history
 from cifar_model.runs import start
 from cifar_model.runs.change import delete, rename, request
+from cifar_model.runs.curve import MAX_POINTS, Curve
 from cifar_model.runs.estimate import estimate_time
 from cifar_model.runs.follow import follow
 from cifar_model.runs.names import check_name
@@ -32,6 +34,7 @@ from cifar_model.runs.read import (
     read_progress,
     read_run,
 )
+from cifar_model.storage import write_json
 from cifar_model.training.settings import Settings
 
 PATIENCE = 180  # seconds, for a machine that does other things too
@@ -40,6 +43,8 @@ PATIENCE = 180  # seconds, for a machine that does other things too
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("CIFAR_LAB_RUNS", str(tmp_path / "runs"))
+    # Beside other tests a training of the idle class would wait for ever.
+    monkeypatch.delattr(os, "SCHED_IDLE", raising=False)
     yield tmp_path / "runs"
     for run in list_runs():
         if run.is_live and run.status.get("pid") not in (None, os.getpid()):
@@ -78,6 +83,11 @@ def write_run(home, name="by-hand", **status):
     record = {"name": name, "created": 5.0, "command": "python -m cifar_model train", "settings": {"epochs": 3}}
     (path / "settings.json").write_text(json.dumps(record))
     return path
+
+
+def write_history(path, epochs):
+    rows = [f"{n},2.0,0.3,2.1,0.25,0.001,500,10" for n in range(1, epochs + 1)]
+    (path / "history.csv").write_text("\n".join([",".join(HISTORY_COLUMNS), *rows, ""]))
 
 
 def ended_pid():
@@ -184,6 +194,42 @@ def test_queue_order(home):
     assert ahead_of("first") == []
 
 
+def test_what_is_over_is_read_again_when_its_files_change(home):
+    path = write_run(home, "kept", state="stopped")
+    os.utime(path, (1.0, 1.0))
+    os.utime(path / "status.json", (1.0, 1.0))
+    first = list_runs()[0]
+    assert list_runs()[0] is first
+    status = json.loads((path / "status.json").read_text()) | {"state": "finished"}
+    write_json(path / "status.json", status)
+    assert list_runs()[0].state == "finished"
+    write_history(path, 2)
+    assert [row["epoch"] for row in list_runs()[0].history] == [1, 2]
+    write_history(path, 3)
+    assert len(list_runs()[0].history) == 3
+
+
+def test_a_curve_is_thinned_alike_however_it_was_read(tmp_path):
+    lines = [
+        json.dumps({"epoch": n // 100 + 1, "step": n % 100 + 1, "steps": 100, "accuracy": n / 3000, "loss": 2.0}) + "\n"
+        for n in range(3000)
+    ]
+    lines += lines[2900:]  # a resumed run repeats an epoch
+    lines.append(lines[-1].replace("2.0", "NaN").replace('"epoch": 30', '"epoch": 31'))
+    at_once, bit_by_bit = Curve(tmp_path), Curve(tmp_path)
+    for first in range(0, len(lines), 170):
+        with open(tmp_path / "progress.jsonl", "a") as file:
+            file.writelines(lines[first : first + 170])
+        bit_by_bit.points()
+    points = json.loads(at_once.points())
+    assert points == json.loads(bit_by_bit.points())
+    times = [row[0] for row in points["within"]]
+    assert MAX_POINTS / 2 <= len(times) <= MAX_POINTS and times == sorted(set(times)) and times[-1] == 31.0
+    assert points["within"][-1][2] is None and points["epochs"] == []
+    write_history(tmp_path, 1)
+    assert json.loads(bit_by_bit.points())["epochs"] == [[1, 0.3, 2.0, 0.25, 2.1]]
+
+
 # Requests
 
 
@@ -211,6 +257,9 @@ def test_requests_to_the_wrong_run(home):
         request("done", "pause")
     with pytest.raises(SettingsError, match="Unknown action"):
         request("done", "explode")
+    write_run(home, "waits", state="queued")
+    with pytest.raises(RunError, match="waits for its turn, so there is nothing to pause"):
+        request("waits", "pause")
 
 
 def test_live_runs_are_not_touched(home):
@@ -233,6 +282,22 @@ def test_rename_and_delete(home):
     delete("two")
     assert [run.name for run in list_runs()] == ["three"]
     assert not [entry for entry in home.iterdir() if entry.is_dir() and entry.name != "three"]
+
+
+def test_names_that_no_file_can_have(home):
+    for name in ("x" * 300, "x" * 61, "ä" * 200):
+        with pytest.raises(RunError, match="There is no run named"):
+            read_run(name)
+        with pytest.raises(ModelError, match="No model"):
+            find_model(name)
+
+
+def test_a_folder_that_cannot_be_used(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CIFAR_LAB_RUNS", str(tmp_path / "file"))
+    for attempt in (list_runs, lambda: start.start_run(Settings())):
+        with pytest.raises(RunError, match="can't be used: .*Set CIFAR_LAB_RUNS to one that can be written to"):
+            attempt()
 
 
 # The real trainer
@@ -327,6 +392,15 @@ def test_a_run_without_data_says_so(home, tmp_path):
     start.start_run(Settings(data=str(tmp_path / "nowhere")), "lost")
     run = wait_for_state("lost", "failed")
     assert "nowhere" in run.message and "does not exist" in run.message
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="Linux alone has this class")
+def test_a_training_takes_only_the_time_that_nobody_else_wants(tmp_path, monkeypatch):
+    monkeypatch.setenv("CIFAR_LAB_RUNS", str(tmp_path / "runs"))
+    start.start_run(Settings(data=str(tmp_path / "nowhere")), "idle")
+    pid = json.loads((tmp_path / "runs" / "idle" / "launcher.json").read_text())["pid"]
+    assert os.sched_getscheduler(pid) == os.SCHED_IDLE
+    psutil.Process(pid).kill()
 
 
 def test_estimate_without_earlier_runs(home):

@@ -28,6 +28,7 @@ from cifar_model.models.network import load_network
 from cifar_model.networks.views import single_view
 from cifar_model.runs.change import request
 from cifar_model.runs.read import read_guesses, read_run
+from cifar_model.runs.records import read_object
 from cifar_model.storage import runs_dir
 from cifar_model.training.augment import augment_batch, blend_batch, shrink
 from cifar_model.training.batches import Batches
@@ -332,6 +333,55 @@ def test_pause_set_rate_resume_and_stop(tiny_cifar10):
     assert load_network(path).output_shape == (None, 10)
 
 
+def test_a_stop_that_came_too_late_does_not_stop_the_run_when_it_is_resumed(tiny_cifar10, tmp_path):
+    path, settings = tmp_path / "late", small(tiny_cifar10, epochs=1, batch_size=64)
+    train(settings, path)
+    (path / "requests").mkdir(exist_ok=True)
+    stale = path / "requests" / f"{time.time_ns()}-stop.json"
+    stale.write_text('{"action": "stop"}')
+    more = dataclasses.replace(settings, epochs=2)
+    train(more, path, resume=True)
+    assert read_history(path)["epoch"].tolist() == [1, 2] and not stale.exists()
+    # What is asked after the run was begun counts, though its process has hardly started.
+    begun = time.time()
+    fresh = path / "requests" / f"{time.time_ns()}-stop.json"
+    fresh.write_text('{"action": "stop"}')
+    train(dataclasses.replace(settings, epochs=3), path, resume=True, begun=begun)
+    assert read_history(path)["epoch"].tolist() == [1, 2]
+    assert json.loads((path / "status.json").read_text())["state"] == "stopped"
+
+
+def test_a_pause_in_the_queue_changes_nothing(tiny_cifar10, tmp_path):
+    path, seen = tmp_path / "waiting", []
+
+    def ahead():
+        if len(seen) == 3:
+            return []
+        seen.append(read_object(path / "status.json").get("state"))
+        (path / "requests").mkdir(exist_ok=True)
+        (path / "requests" / f"{time.time_ns()}-pause.json").write_text('{"action": "pause"}')
+        return ["other"]
+
+    train(small(tiny_cifar10, epochs=1, batch_size=64), path, ahead=ahead)
+    assert seen == [None, "queued", "queued"] and len(read_history(path)) == 1
+
+
+def test_of_two_terminals_one_starts(tiny_cifar10, tmp_path):
+    options = ["--network", "custom", "--filters", "8", "--epochs", 1, "--batch-size", 64, "--data", tiny_cifar10]
+    environment = os.environ | {"CIFAR_LAB_RUNS": str(tmp_path), "CIFAR_LAB_MAX_RUNS": "1"}
+    both = [
+        subprocess.Popen(
+            command("train", *options, "--run", name), cwd=REPOSITORY, env=environment, text=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        )
+        for name in ("one", "two")
+    ]  # fmt: skip
+    said = [process.communicate()[1] for process in both]
+    assert sorted(process.returncode for process in both) == [0, 1], said
+    assert "is ahead, and 1 may train at a time" in said[both[1].returncode == 1]
+    assert [path.parent.name for path in tmp_path.glob("*/model.keras")] == [("one", "two")[both[0].returncode]]
+
+
 def test_stop_in_the_first_epoch_keeps_a_model(tiny_cifar10, tmp_path):
     path = tmp_path / "early"
     (path / "requests").mkdir(parents=True)
@@ -580,7 +630,8 @@ def test_killed_between_any_two_writes_of_an_epochs_end_it_goes_on_whole(tiny_ci
     monkeypatch.undo()
     assert len(copies) == 4
     # Killed as it wrote the checkpoint, or the model and not yet its card.
-    (copies[1] / "checkpoint" / "new-epoch-002.weights.h5").write_bytes(b"half")
+    (copies[1] / "checkpoint" / f".{'1' * 32}.npz").write_bytes(b"half")
+    (copies[1] / "checkpoint" / "epoch-002.npz").write_bytes(b"no state.json speaks of it")
     (copies[1] / f".{'0' * 32}.keras").write_bytes(b"half")
     for killed in copies:
         card = train(settings, killed, resume=True).stored
@@ -591,7 +642,7 @@ def test_killed_between_any_two_writes_of_an_epochs_end_it_goes_on_whole(tiny_ci
         best = weights(killed / "epochs" / f"epoch-{card['best_epoch']:03d}.keras")
         for ours, saved in zip(weights(killed), best, strict=True):
             np.testing.assert_array_equal(ours, saved)
-        assert [file.name for file in (killed / "checkpoint").glob("*.h5")] == ["epoch-002.weights.h5"]
+        assert [file.name for file in (killed / "checkpoint").glob("*.npz")] == ["epoch-002.npz"]
         assert not list(killed.rglob(".*.keras"))
 
 
@@ -642,6 +693,11 @@ def test_a_loss_that_is_not_a_number_fails_clearly(tiny_cifar10, tmp_path):
     status = json.loads((path / "status.json").read_text())
     assert status["state"] == "failed" and "learning rate" in status["message"]
     assert np.isfinite(weights(path)[-1]).all()  # the first epoch's network is still there
+    # From there it goes on with another learning rate.
+    lower = dataclasses.replace(small(tiny_cifar10, epochs=3), learning_rate=1e-4)
+    card = train(lower, path, resume=True)
+    assert read_history(path)["epoch"].tolist() == [1, 2, 3]
+    assert card.settings["learning_rate"] == 1e-4 and card.epochs_done == 3
 
 
 def test_no_data_fails_clearly(tmp_path):
@@ -679,5 +735,5 @@ def test_a_full_disk_leaves_no_half_written_model(tiny_cifar10, tmp_path):
     path = tmp_path / "full-disk"
     assert result.returncode == 1 and "Traceback" not in result.stderr, result.stderr
     status = json.loads((path / "status.json").read_text())
-    assert status["state"] == "failed" and status["message"]
-    assert not list(path.rglob("*.keras")) and not list(path.rglob("*.h5"))
+    assert status["state"] == "failed" and "disk is full" in status["message"] and "--resume" in status["message"]
+    assert not list(path.rglob("*.keras")) and not list((path / "checkpoint").glob("*"))

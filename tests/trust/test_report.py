@@ -63,6 +63,22 @@ def test_its_card_in_words(folder):
     assert f"It classifies {share(read_report(folder).accuracy)} of 300 unseen test images correctly." in said
 
 
+@pytest.mark.parametrize(
+    "done, passes, words",
+    [
+        (2, None, "Trained for 2 of 40 epochs on 400 images from generated stripes (1 min"),
+        (1, 3, "Trained for 1 of 40 epochs on 400 images from generated stripes, each seen 3 times (1 min"),
+        (0, 2, "Trained for less than one of 40 epochs on 400 images from generated stripes (1 min"),
+        (40, 2, "Trained for 40 epochs on 400 images from generated stripes, each seen 80 times (1 min"),
+        (None, None, "Trained for 40 epochs on 400 images from generated stripes (1 min"),
+    ],
+)
+def test_the_card_of_a_stopped_run_in_words(folder, done, passes, words):
+    stored = load_card(folder) | {"epochs": 40, "epochs_done": done, "details": {"passes": passes} if passes else {}}
+    (folder / "card.json").write_text(json.dumps(stored))
+    assert words in " ".join(read_report(folder).sentences())
+
+
 def test_mistakes_and_cells_come_surest_first(folder):
     report = read_report(folder)
     wrong = report.mistakes()

@@ -16,7 +16,7 @@ from cifar_model.classes import CLASS_COLORS, CLASS_NAMES
 from cifar_model.errors import DatasetError
 from cifar_model.models.folder import ModelInfo
 from cifar_model.pictures.ambiguous import SURPRISES, mix_pictures, rank_mixes
-from cifar_model.pictures.encode import data_url, encode_png
+from cifar_model.pictures.encode import encode_png
 from cifar_model.text import percent, proportion
 
 SHOWN = 12
@@ -93,7 +93,7 @@ def _gallery(blend: Blend, model: ModelInfo, source: str, by: str, mixes: Mixes,
         if reading.predict:
             title = "?"
         return {
-            "id": str(index), "src": data_url(frames[place]), "alt": f"{recipe}, {MODE_NAMES[mix.mode]}: {title}",
+            "id": str(index), "src": encode_png(frames[place]), "alt": f"{recipe}, {MODE_NAMES[mix.mode]}: {title}",
             "title": title, "note": f"{recipe}, {MODE_NAMES[mix.mode].lower()}", "whole": False, "failed": False,
             "exact": True, "color": "" if reading.predict or by == "many" else CLASS_COLORS[CLASS_NAMES[best]],
         }  # fmt: skip

@@ -8,11 +8,12 @@ from cifar_model.app.browser.component import component
 from cifar_model.app.shared.blend_state import Blend
 from cifar_model.app.shared.guessing import Game
 from cifar_model.app.shared.lens import CLASSES
+from cifar_model.app.shared.media import address
 from cifar_model.app.shared.names import short_name
 from cifar_model.app.shared.reading import MANY, OUTSIDE, Reading, about_sets, outside, set_in_words
 from cifar_model.classes import CLASS_COLORS, CLASS_NAMES
 from cifar_model.models.folder import ModelInfo
-from cifar_model.pictures.winners import describe_changes, describe_sweep
+from cifar_model.pictures.winners import describe_changes, describe_gaps
 
 live_blend = component("live_blend")
 
@@ -23,7 +24,7 @@ OWN_COLORS = {"a": "#93A1FF", "b": "#8A8F98"}  # of pictures that are no sample,
 
 def show_live(
     blend: Blend,
-    sprite: str,
+    sprite: bytes,
     models: list[ModelInfo],
     sweeps: list[Answer],
     known: list[int],
@@ -51,14 +52,9 @@ def show_live(
     def about(model: ModelInfo, sweep: Answer) -> dict:
         if asked:
             return {"title": model.title}
-        # The two sentences of describe_sweep: the changes, which hold for all ratios, then the gap at one.
         beliefs, members = sweep.shown(reading.raw), sweep.members(reading.level)
         changes = describe_changes(beliefs) if complete else "Computing the curve …"
-        gaps = []
-        if complete:
-            for step in range(STEPS):
-                said = describe_sweep(beliefs, step / 100, names["a"], names["b"])
-                gaps.append(said.removeprefix(changes).strip())
+        gaps = describe_gaps(beliefs, names["a"], names["b"]) if complete else []
         sets, said = [], []
         if members is not None:
             sets = [np.flatnonzero(row).tolist() for row in members]
@@ -83,7 +79,7 @@ def show_live(
     live_blend(
         key="live_blend",
         data={
-            "sprite": sprite,
+            "sprite": address(sprite, "live_blend"),
             "ratio": blend.ratio,
             "version": blend.version,
             "a": slot("a"),

@@ -14,7 +14,7 @@ from cifar_model.app.workers.prepare import Picture
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.data.sources import THREE_WAYS
 from cifar_model.errors import DatasetError, ModelError
-from cifar_model.pictures.encode import data_url, encode_png
+from cifar_model.pictures.encode import encode_png
 from cifar_model.text import escape_markdown, percent
 from cifar_model.trust.report import Report
 
@@ -112,7 +112,7 @@ def test_gallery(
     def tile(number: int) -> dict:
         title, note, color = tell(number)
         return {
-            "id": str(number), "src": data_url(pictures[number]), "alt": f"Test image {number}: {note}, {title}",
+            "id": str(number), "src": encode_png(pictures[number]), "alt": f"Test image {number}: {note}, {title}",
             "title": title, "note": note, "color": color, "exact": True, "whole": False, "failed": False,
         }  # fmt: skip
 
@@ -150,8 +150,8 @@ def _open_picture(number: int, pictures: TestPictures, reports: list[Report]) ->
         slot = st.menu_button("Use in Blend", list(ways), format_func=ways.get, icon=":material/gradient:")
         if slot:
             _close()
-            url = data_url(pixels, scale=8)
-            use_in_blend(slot, Picture(f"{truth}, test {number}", 32, 32, url, url, pixels))
+            picture = encode_png(pixels, scale=8)
+            use_in_blend(slot, Picture(f"{truth}, test {number}", 32, 32, picture, picture, pixels))
         if st.button("Follow it through the network", icon=":material/layers:"):
             _close()
             follow(f"{truth}, test image {number}", pixels)

@@ -6,6 +6,7 @@ import streamlit as st
 
 from cifar_model.app.browser.component import component
 from cifar_model.app.shared import resources
+from cifar_model.app.shared.media import address
 from cifar_model.app.workers.prepare import Picture
 from cifar_model.classes import CLASS_COLORS
 
@@ -20,7 +21,7 @@ def tile(identity: str, picture: Picture | None, *, title: str = "", note: str =
     sides = sorted((picture.width, picture.height)) if picture else (1, 1)
     return {
         "id": identity,
-        "src": picture.thumbnail if picture else None,
+        "src": picture and picture.thumbnail,
         "alt": alt,
         "title": title,
         "note": note,
@@ -43,6 +44,8 @@ def gallery(
 ) -> None:
     """Pictures to click; `on_pick` gets the id of the one that was. A strip is a single row that scrolls.
 
+    The `src` of a tile is a PNG or WebP file.
+
     With `on_remove` each has a button that takes it away.
     """
 
@@ -56,10 +59,17 @@ def gallery(
         if on_remove and chosen in shown:
             on_remove(chosen)
 
-    items = [item | {"removable": on_remove is not None} for item in tiles]
+    items = [
+        item | {"removable": on_remove is not None, "src": _source(item["src"], f"{key}-{place}")}
+        for place, item in enumerate(tiles)
+    ]
     shown = {item["id"] for item in items}
     data = {"items": items, "label": label, "selected": selected, "tile": size, "strip": strip}
     _gallery(key=key, data=data, on_picked_change=picked, on_removed_change=removed)
+
+
+def _source(picture: bytes | None, place: str) -> str | None:
+    return None if picture is None else address(picture, place)
 
 
 def sample_gallery(

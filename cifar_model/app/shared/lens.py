@@ -6,9 +6,10 @@ import numpy as np
 import streamlit as st
 
 from cifar_model.app.browser.component import component
+from cifar_model.app.shared.media import address
 from cifar_model.app.workers.prepare import Picture
 from cifar_model.classes import CLASS_COLORS, CLASS_NAMES
-from cifar_model.pictures.encode import data_url
+from cifar_model.pictures.encode import encode_png
 
 SOFTMAX = (
     "Each bar is a probability, from the network's softmax: ten numbers that add up to 100 %, "
@@ -32,8 +33,8 @@ def lens(
 
     data = {
         "name": name,
-        "preview": picture.preview,
-        "pixels": data_url(picture.pixels),
+        "preview": address(picture.preview, f"{key}-preview"),
+        "pixels": address(encode_png(picture.pixels), f"{key}-pixels"),
         "width": picture.width,
         "height": picture.height,
         "position": position,

@@ -35,7 +35,7 @@ def read_model_link(second: str = SECOND) -> None:
         return
     st.session_state["model_link"] = wanted
     names = list(dict.fromkeys(wanted.split(",")))
-    st.session_state[REFUSED] = len(names) > 2 or not {model.name for model in resources.models()}.issuperset(names)
+    st.session_state[REFUSED] = len(names) > 2 or not all(map(_is_here, names))
     if st.session_state[REFUSED]:
         return
     use_model(names[0])
@@ -43,6 +43,12 @@ def read_model_link(second: str = SECOND) -> None:
         use_model(names[1], second)
     else:
         remember(second, NONE)
+
+
+def _is_here(name: str) -> bool:
+    run, _, epoch = name.partition("@")
+    model = next((each for each in resources.models() if each.name == run), None)
+    return model is not None and (not epoch or name in {each.name for each in resources.epochs(model)})
 
 
 def write_link(**parts: str) -> None:
@@ -91,13 +97,8 @@ def _choose(
     known: dict[str, ModelInfo], key: str, label: str, *, optional: bool = False, **options
 ) -> ModelInfo | None:
     """A box with the models, and a second one with the epochs of a run that kept some."""
-    epochs: dict[str, dict[int, ModelInfo]] = {}
-    for name, model in known.items():
-        run, _, number = name.partition("@")
-        if model.kind == "epoch" and run in known and number.isdigit():
-            epochs.setdefault(run, {})[int(number)] = model
-    inside = {model.name for kept in epochs.values() for model in kept.values()}
-    titles = {name: model.title for name, model in known.items() if name not in inside}
+    # Of a run only its name: the title of each would have its card read, of hundreds perhaps.
+    titles = {name: name if model.kind == "run" else model.title for name, model in known.items()}
     if remembered(key) not in (None, NONE, *titles):  # deleted or renamed meanwhile
         forget(key)
     if optional:
@@ -107,9 +108,12 @@ def _choose(
     name = kept_widget(
         st.selectbox, label, list(titles), key=key, format_func=titles.get, width=230, on_change=_chosen, **options
     )
-    if name not in epochs:
-        return known.get(name)
-    numbers = [None, *epochs[name]]
+    if name not in known:
+        return None
+    epochs = {int(epoch.name.rpartition("@")[2]): epoch for epoch in resources.epochs(known[name])}
+    if not epochs:
+        return known[name]
+    numbers = [None, *epochs]
     if remembered(f"{key}_epoch") not in numbers:
         forget(f"{key}_epoch")
     number = kept_widget(
@@ -117,7 +121,7 @@ def _choose(
         format_func=lambda number: "Best epoch" if number is None else f"Epoch {number}",
         label_visibility=options.get("label_visibility", "visible"),
     )  # fmt: skip
-    return known[name] if number is None else epochs[name][number]
+    return known[name] if number is None else epochs[number]
 
 
 def _chosen() -> None:

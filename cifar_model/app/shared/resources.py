@@ -26,10 +26,12 @@ from cifar_model.data.find import find_source
 from cifar_model.data.sources import THREE_WAYS, Source
 from cifar_model.data.split import fingerprints
 from cifar_model.errors import DatasetError, LabError
-from cifar_model.models.folder import ModelInfo, list_models
-from cifar_model.models.layout import ANSWERS_FILE, CARD_FILE, MODEL_FILE
+from cifar_model.models.folder import ModelInfo, epochs_of, list_models
+from cifar_model.models.layout import ANSWERS_FILE, CARD_FILE, EPOCHS_FOLDER, MODEL_FILE
 from cifar_model.pictures.ambiguous import Mix, class_pairs, draw_pairs, mid_blends
-from cifar_model.storage import assets_dir
+from cifar_model.runs.curve import Curve
+from cifar_model.runs.read import RunInfo, list_runs
+from cifar_model.storage import assets_dir, runs_dir
 from cifar_model.trust.report import Report, read_report
 
 # Beside a folder named pages/, Streamlit ignores the navigation of streamlit_app.py until that has run once: whoever
@@ -41,6 +43,7 @@ if PagesManager.uses_pages_directory:
 AT_A_TIME = 16  # pictures a request: another person's single picture waits for no more than these
 KEPT_SWEEPS = 200  # 15 kB each
 SECONDS_TO_LOOK = 2.0
+LOOK_SECONDS = 0.2  # between two looks at all runs, however many visitors ask
 PAIRS_EACH = 2  # random pairs of test pictures for each two classes
 
 
@@ -69,10 +72,55 @@ def drawing() -> Worker:
     return Worker()
 
 
-@st.cache_data(ttl=2, show_spinner=False)
+@st.cache_resource(ttl=2, show_spinner=False)
 def models() -> list[ModelInfo]:
     """All models that can be asked, the default one first; looked up at most every two seconds."""
-    return list_models(epochs=True)
+    return list_models()
+
+
+def epochs(model: ModelInfo) -> list[ModelInfo]:
+    """The epochs that a run kept, as models; none of a model of another kind."""
+    if model.kind != "run":
+        return []
+    try:
+        return _epochs(model.path, (model.path / EPOCHS_FOLDER).stat().st_mtime_ns, model)
+    except OSError:
+        return []
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _epochs(path: Path, changed: int, _model: ModelInfo) -> list[ModelInfo]:
+    return epochs_of(_model)
+
+
+def runs() -> list[RunInfo]:
+    """All runs, newest first: one look for all visitors, a moment old at most."""
+    folder = runs_dir()
+    try:
+        changed = folder.stat().st_mtime_ns  # a run that was begun, renamed or deleted is seen at once
+    except OSError:
+        changed = 0
+    return _runs(folder, changed)
+
+
+@st.cache_resource(ttl=LOOK_SECONDS, max_entries=4, show_spinner=False)
+def _runs(folder: Path, changed: int) -> list[RunInfo]:
+    return list_runs()
+
+
+def curve(run: RunInfo) -> Curve:
+    """The points of a run's curves, which all visitors share."""
+    return _curve(run.path, run.created)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _curve(path: Path, created: float) -> Curve:
+    return Curve(path)
+
+
+def look_again() -> None:
+    """Forget what `runs` saw: something was asked of one of them."""
+    _runs.clear()
 
 
 def sample_path(name: str) -> Path:
@@ -87,8 +135,8 @@ def samples() -> dict[str, Picture]:
     return {name: job.result(30) for name, job in jobs.items()}
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
-def mix(a: np.ndarray, b: np.ndarray, mode: str) -> tuple[np.ndarray, str]:
+@st.cache_resource(max_entries=64, show_spinner=False)
+def mix(a: np.ndarray, b: np.ndarray, mode: str) -> tuple[np.ndarray, bytes]:
     """The 101 mixes of two pictures, as in `prepare.mix`."""
     return drawing().call("mix", a, b, mode)
 

@@ -14,7 +14,7 @@ CURVE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 
 
 def compare_runs(found: list[RunInfo]) -> None:
-    learned = {run.name: run for run in found if len(run.history)}
+    learned = {run.name: run for run in found if run.history}
     if len(learned) < 2:
         return
     st.subheader("Compare", anchor=False)
@@ -26,12 +26,12 @@ def compare_runs(found: list[RunInfo]) -> None:
     names = st.multiselect("Runs to compare", list(learned), key="train_compare", max_selections=len(CURVE_COLORS))
     if not names:
         return
-    frame = pd.concat([learned[name].history.assign(run=name) for name in names])
+    frame = pd.concat([pd.DataFrame(learned[name].history).assign(run=name) for name in names])
     with st.grid(2, min_column_width=320):
         for column, title in (("val_accuracy", "Validation accuracy"), ("val_loss", "Validation loss")):
             with st.container(gap="xxsmall"):
                 st.markdown(f"**{title}**", help=EXPLAIN["validation"])
-                ends = ", ".join(f"{name} {learned[name].history[column].iloc[-1]:.3g}" for name in names)
+                ends = ", ".join(f"{name} {learned[name].history[-1][column]:.3g}" for name in names)
                 st.vega_lite_chart(
                     frame[["epoch", column, "run"]],
                     _overlay_spec(column, names),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from cifar_model.app.shared import resources
 from cifar_model.app.shared.discreet import discreet
 from cifar_model.app.shared.owner import SOMEBODY_ELSES, check_mine, is_mine, why_not_resume
 from cifar_model.app.train.shown import show
@@ -41,6 +42,9 @@ def show_controls(run: RunInfo) -> None:
             "Continue", icon=":material/play_arrow:", on_click=_resume, args=(run.name,), key="train_resume",
             disabled=bool(refused), help=refused or None,
         )  # fmt: skip
+    if run.state == "failed" and run.can_resume and not refused:  # it may have lost its way
+        with st.popover("Another learning rate", icon=":material/tune:"):
+            _again_form(run)
     if run.state == "finished" and not refused:
         with st.popover("More epochs", icon=":material/add:"):
             _epochs_form(run)
@@ -55,14 +59,17 @@ def _request(name: str, action: str, value: float | None = None) -> None:
             st.toast("Takes effect after the current step.", icon=":material/hourglass_empty:")
     except LabError as error:
         st.toast(discreet(str(error)), icon=":material/error:")
+    resources.look_again()
 
 
-def _resume(name: str, epochs: int | None = None) -> None:
+def _resume(name: str, epochs: int | None = None, learning_rate: float | None = None) -> None:
     try:
         _check(name, goes_on=True)
-        start.resume_run(name, epochs=epochs, queue=len(live_runs()) >= max_runs())
+        queue = len(live_runs()) >= max_runs()
+        start.resume_run(name, epochs=epochs, learning_rate=learning_rate, queue=queue)
     except LabError as error:
         st.toast(discreet(str(error)), icon=":material/error:")
+    resources.look_again()
 
 
 def _check(name: str, *, goes_on: bool) -> None:
@@ -73,15 +80,24 @@ def _check(name: str, *, goes_on: bool) -> None:
 
 
 def _rate_form(run: RunInfo) -> None:
-    low, high = LIMITS["learning_rate"]
-    now = run.progress.get("learning_rate") or run.settings.get("learning_rate", 0.001)
-    rate = st.number_input(
-        "New learning rate", low, high, min(high, max(low, float(f"{now:.3g}"))), format="%g",
-        step=max(low, float(f"{now / 10:.1g}")), help=EXPLAIN["learning_rate"], key=f"train_rate_{run.name}",
-    )  # fmt: skip
+    rate = _rate(run, run.progress.get("learning_rate") or run.settings.get("learning_rate", 0.001))
     st.caption("From the next step; the recipe's schedule continues from there.")
     if st.button("Set", key="train_set_rate", type="primary"):
         _request(run.name, "set-lr", rate)
+
+
+def _again_form(run: RunInfo) -> None:
+    rate = _rate(run, run.settings.get("learning_rate", 0.001) / 3)
+    st.caption("Continues from its last finished epoch.")
+    st.button("Continue at this rate", type="primary", on_click=_resume, args=(run.name, None, rate), key="train_again")
+
+
+def _rate(run: RunInfo, proposed: float) -> float:
+    low, high = LIMITS["learning_rate"]
+    return st.number_input(
+        "New learning rate", low, high, min(high, max(low, float(f"{proposed:.3g}"))), format="%g",
+        step=max(low, float(f"{proposed / 10:.1g}")), help=EXPLAIN["learning_rate"], key=f"train_rate_{run.name}",
+    )  # fmt: skip
 
 
 def _epochs_form(run: RunInfo) -> None:

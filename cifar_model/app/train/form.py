@@ -8,6 +8,7 @@ from typing import Any
 
 import streamlit as st
 
+from cifar_model.app.shared import resources
 from cifar_model.app.shared.owner import visitor, why_not_train
 from cifar_model.app.shared.page import guarded, show_error
 from cifar_model.app.train.data import TITLES, Choices
@@ -112,7 +113,7 @@ def _run_form(choices: Choices) -> None:
             outliers=CIFAR100 if others else NONE, mixup=1.0 if blends else 0.0,
             early_stopping=early_stopping, **shape,
         )  # fmt: skip
-        estimate = estimate_time(settings)
+        estimate = estimate_time(settings, resources.runs())
         parameters = count_parameters(network, **shape)
     except LabError as error:
         show_error(error)
@@ -167,7 +168,7 @@ def _editor(start: Settings) -> dict[str, Any]:
 
 
 def _start_button(settings: Settings, name: str | None, ready: bool) -> None:
-    ahead = live_runs()
+    ahead = live_runs(resources.runs())
     held = is_held()
     busy = held or len(ahead) >= max_runs()
     if held:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import streamlit as st
 
+from cifar_model.app.shared import resources
 from cifar_model.app.shared.discreet import discreet
 from cifar_model.app.shared.page import guarded
-from cifar_model.app.train.curves import curve_points, curve_spec
+from cifar_model.app.train.curves import show_curves
 from cifar_model.app.train.guesses import photographs_right, show_guesses
-from cifar_model.app.train.words import EXPLAIN, STATES, reached
+from cifar_model.app.train.words import EXPLAIN, STATES
 from cifar_model.data.sources import MINI
 from cifar_model.errors import LabError
+from cifar_model.runs.curve import reached
 from cifar_model.runs.read import RunInfo, ahead_of, read_run
 from cifar_model.text import duration, share
 
@@ -24,10 +26,10 @@ def show_live(name: str, state: str, had_model: bool) -> None:
         st.rerun()
     if (run.state, run.has_model) != (state, had_model):
         st.rerun()  # buttons outside this fragment depend on it
-    history, now = run.history, run.progress
+    now = run.progress
     done, text = _position(run)
     st.progress(done, text=text)
-    last = history.iloc[-1] if len(history) else {}
+    last = run.history[-1] if run.history else {}
     mini = run.settings.get("data") == MINI
     with st.grid(5 if mini else 4, min_column_width=140):
         if mini:  # the figure that counts, before that of synthetic images
@@ -42,18 +44,9 @@ def show_live(name: str, state: str, had_model: bool) -> None:
         speed, rate = now.get("images_per_second"), now.get("learning_rate")
         _number("Images per second", f"{speed:,.0f}" if speed else "–", "speed", run.settings.get("network", "–"))
         _number("Learning rate", f"{rate:.3g}" if rate else "–", "learning_rate", run.settings.get("optimizer", "–"))
-    points = curve_points(run)
-    epochs = int(run.settings.get("epochs", 1))
-    *charts, beside = st.columns(3, gap="medium")
-    for column, quantity, title in zip(charts, ("accuracy", "loss"), ("Accuracy", "Loss"), strict=True):
-        with column, st.container(gap="xxsmall"):
-            st.markdown(f"**{title}**", help=EXPLAIN["loss" if quantity == "loss" else "curves"])
-            st.vega_lite_chart(
-                points[points["quantity"] == quantity].drop(columns="quantity"),
-                curve_spec(quantity, epochs),
-                alt=f"{title} on training and validation images by epoch.",
-                key=f"train_{quantity}",
-            )
+    charts, beside = st.columns([2.1, 1], gap="medium")
+    with charts, st.container(gap="xxsmall"):
+        show_curves(run)
     with beside:
         show_guesses(run)
 
@@ -67,7 +60,7 @@ def _position(run: RunInfo) -> tuple[float, str]:
     now, epochs = run.progress, int(run.settings.get("epochs", 0))
     if not now or not now.get("steps"):
         if run.state == "queued":
-            names = ", ".join(other.name for other in ahead_of(run.name))
+            names = ", ".join(other.name for other in ahead_of(run.name, resources.runs()))
             return 0.0, f"Waiting for {names or 'its turn'}. It starts on its own."
         return 0.0, "Loading TensorFlow and the images …" if run.is_live else "It has not started."
     done = reached(now) / max(1, now["epochs"])

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from cifar_model.app.shared import resources
 from cifar_model.app.shared.owner import SOMEBODY_ELSES, is_mine, is_owner
 from cifar_model.app.shared.page import guarded
 from cifar_model.app.train.compare import compare_runs
@@ -16,16 +17,14 @@ from cifar_model.app.train.disk import disk_use
 from cifar_model.app.train.shown import show
 from cifar_model.app.train.words import EXPLAIN, IDLE_SECONDS, STATES
 from cifar_model.data.sources import MINI
-from cifar_model.errors import LabError
-from cifar_model.models.card import Card, read_card
-from cifar_model.runs.read import RunInfo, list_runs
+from cifar_model.runs.read import RunInfo
 from cifar_model.storage import runs_dir, temporary_folder
 from cifar_model.text import duration
 
 
 def past_runs() -> None:
     """All runs in a table; two or more compared; one opened, renamed or deleted."""
-    found = list_runs()
+    found = resources.runs()
     st.header("Runs", anchor=False)
     if is_owner() and runs_dir().is_relative_to(temporary_folder()):
         st.warning(
@@ -59,7 +58,7 @@ def past_runs() -> None:
 @guarded()
 def _table() -> None:
     """The numbers of runs that train change in place."""
-    found = list_runs()
+    found = resources.runs()
     st.dataframe(
         pd.DataFrame([_table_row(run) for run in found]),
         hide_index=True,
@@ -77,10 +76,6 @@ def _table() -> None:
 
 def _table_row(run: RunInfo) -> dict[str, Any]:
     history, settings = run.history, run.settings
-    try:
-        card = read_card(run.path)
-    except LabError:
-        card = Card()
     return {
         "Run": run.name,
         "State": STATES[run.state][0],
@@ -88,8 +83,8 @@ def _table_row(run: RunInfo) -> dict[str, Any]:
         "Recipe": settings.get("recipe", ""),
         "Images": "distilled" if settings.get("data") == MINI else "CIFAR-10",
         "Epochs": f"{len(history)} of {settings.get('epochs', '?')}",
-        "Validation": history["val_accuracy"].max() if len(history) else None,
-        "Test": card.scores.test_accuracy,
-        "Trained for": duration(history["seconds"].sum()) if len(history) else "",
+        "Validation": max(run.column("val_accuracy"), default=None),
+        "Test": run.test_accuracy,
+        "Trained for": duration(sum(run.column("seconds"))) if history else "",
         "Started": pd.Timestamp(time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.created))),
     }

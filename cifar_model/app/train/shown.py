@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from cifar_model.app.shared import resources
 from cifar_model.app.shared.discreet import discreet
 from cifar_model.app.train.words import IDLE_SECONDS
 from cifar_model.errors import LabError
@@ -31,7 +32,7 @@ def shown_run() -> RunInfo | None:
         else:
             show(name)
             return run
-    live = live_runs()
+    live = live_runs(resources.runs())
     if not live:
         return None
     show(live[0].name)  # it stays when it ends
@@ -44,7 +45,7 @@ def watch() -> None:
 
 
 def _live_states() -> list[tuple[str, str]]:
-    return [(run.name, run.state) for run in live_runs()]
+    return [(run.name, run.state) for run in live_runs(resources.runs())]
 
 
 def _watch(before: list[tuple[str, str]]) -> None:

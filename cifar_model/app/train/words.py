@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 LIVE_SECONDS = 0.5  # between two looks at a run that trains
 IDLE_SECONDS = 2.0  # between two looks for runs that others start
 CHART_HEIGHT = 290  # pixels, axis and legend included
@@ -56,8 +54,3 @@ def fenced(message: str) -> str:
     """A message whose further lines (a log) keep their shape."""
     first, _, rest = message.partition("\n")
     return f"{first}\n\n```text\n{rest}\n```" if rest else first
-
-
-def reached(record: dict[str, Any]) -> float:
-    """How many epochs, parts included, were done at a progress record."""
-    return record["epoch"] - 1 + record["step"] / max(1, record["steps"])

@@ -1,6 +1,5 @@
 """Pictures decoded, mixed, and made small enough for a browser."""
 
-import base64
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from cifar_model.pictures.decode import read_picture
-from cifar_model.pictures.encode import data_url
+from cifar_model.pictures.encode import encode_png
 from cifar_model.pictures.fit import fit_image
 from cifar_model.pictures.mix import sweep
 
@@ -23,8 +22,8 @@ class Picture:
     name: str
     width: int  # of the picture as it arrived, upright
     height: int
-    preview: str  # data URL of the whole picture, at most PREVIEW_SIZE
-    thumbnail: str  # data URL of the whole picture, at most THUMBNAIL_SIZE
+    preview: bytes  # the whole picture as a WebP file, at most PREVIEW_SIZE
+    thumbnail: bytes  # the same, at most THUMBNAIL_SIZE
     pixels: np.ndarray  # uint8 (32, 32, 3)
     notes: tuple[str, ...] = ()  # how it was read, where a person should know
 
@@ -34,22 +33,22 @@ def prepare(source: bytes | Path, name: str, position: tuple[float, float] = (0.
     decoded = read_picture(source, name=name)
     image = decoded.image
     pixels = fit_image(image, position=position)
-    preview, thumbnail = (_data_url(image, size) for size in (PREVIEW_SIZE, THUMBNAIL_SIZE))
+    preview, thumbnail = (_smaller(image, size) for size in (PREVIEW_SIZE, THUMBNAIL_SIZE))
     return Picture(name, *decoded.size, preview, thumbnail, pixels, decoded.notes)
 
 
-def _data_url(image: Image.Image, size: tuple[int, int]) -> str:
+def _smaller(image: Image.Image, size: tuple[int, int]) -> bytes:
     image = image.copy()
     image.thumbnail(size)
     file = io.BytesIO()
     image.save(file, "WEBP", quality=85, method=2)
-    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+    return file.getvalue()
 
 
-def mix(a: np.ndarray, b: np.ndarray, mode: str) -> tuple[np.ndarray, str]:
-    """All 101 mixes of two pictures: uint8 (101, 32, 32, 3), and one PNG of them as a data URL.
+def mix(a: np.ndarray, b: np.ndarray, mode: str) -> tuple[np.ndarray, bytes]:
+    """All 101 mixes of two pictures: uint8 (101, 32, 32, 3), and one PNG file of them.
 
     Row r of frame f is row 101·r + f of the PNG: neighbouring rows then differ little, and it packs small.
     """
     frames = sweep(a, b, mode=mode)
-    return frames, data_url(frames.transpose(1, 0, 2, 3).reshape(-1, *frames.shape[2:]))
+    return frames, encode_png(frames.transpose(1, 0, 2, 3).reshape(-1, *frames.shape[2:]))

@@ -12,6 +12,24 @@ const element = (tag, className, text) => {
   return made;
 };
 
+const SVG = "http://www.w3.org/2000/svg";
+// An element of a drawing, in its place.
+const shape = (tag, attributes, parent) => {
+  const made = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  parent?.append(made);
+  return made;
+};
+
+// Where the app lives, also behind a proxy that puts it below another path.
+const appAddress = () => {
+  const script = document.querySelector('script[type="module"][src*="/static/"]')?.src ?? `${location.origin}/static/`;
+  return script.slice(0, script.lastIndexOf("/static/") + 1);
+};
+
+// A picture's address, which the server gives relative to the app's own.
+const pictureAddress = (src) => (/^(data|blob|https?):/.test(src) ? src : appAddress() + src);
+
 // Ten rows in the fixed order of the classes, so that a class stays where the eye left it.
 const makeBars = (classes) => {
   const list = element("ol", "bars");

@@ -57,7 +57,7 @@ function fill(tile, item) {
   let picture;
   if (item.src) {
     picture = element("img");
-    picture.src = item.src;
+    picture.src = pictureAddress(item.src);
     picture.alt = item.title && item.title === item.alt ? "" : item.alt; // the title beside it says it already
     tile.title = item.alt;
     if (item.whole) picture.className = "whole";

@@ -33,7 +33,8 @@ export default function ({ data, parentElement, setStateValue }) {
   };
   const send = () => setStateValue("position", root.position);
 
-  if (image.src !== data.preview) image.src = data.preview;
+  const preview = pictureAddress(data.preview);
+  if (image.src !== preview) image.src = preview;
   image.alt = `${data.name} as it arrived`;
   find(".arrived").textContent = data.arrived;
   find(".seen").textContent = data.seen;
@@ -48,7 +49,7 @@ export default function ({ data, parentElement, setStateValue }) {
       if (root.dragging || root.changed !== data.changed || root.position !== data.position) return;
       canvas.getContext("2d").drawImage(exact, 0, 0);
     };
-    exact.src = data.pixels;
+    exact.src = pictureAddress(data.pixels);
   }
   if (square) return;
   slider.oninput = () => move(Number(slider.value));

@@ -2,9 +2,7 @@
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".root");
   if (outdated(root, data)) return;
-  // Where the app lives, also behind a proxy that puts it below another path.
-  const script = document.querySelector('script[type="module"][src*="/static/"]')?.src ?? `${location.origin}/static/`;
-  const home = script.slice(0, script.lastIndexOf("/static/") + 1);
+  const home = appAddress();
   root.page ??= import(`${home}${data.files}page.js?${data.version}`).then(({ start }) =>
     start(root, { element, makeBars, percent, home }),
   );

@@ -1,11 +1,4 @@
 const STEPS = 101, SIDE = 32;
-const SVG = "http://www.w3.org/2000/svg";
-const shape = (tag, attributes, parent) => {
-  const made = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  parent?.append(made);
-  return made;
-};
 
 export default function ({ data, parentElement, setStateValue, setTriggerValue }) {
   const root = parentElement.querySelector(".root");
@@ -78,7 +71,7 @@ function makeView(root) {
     if (view.sprite !== data.sprite) {
       view.sprite = data.sprite;
       const image = new Image();
-      image.src = data.sprite;
+      image.src = pictureAddress(data.sprite);
       image.decode().then(() => {
         if (view.sprite !== data.sprite) return;
         const sheet = new OffscreenCanvas(SIDE, SIDE * STEPS).getContext("2d", { willReadFrequently: true });
