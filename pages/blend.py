@@ -9,6 +9,7 @@ from cifar_model.app.shared import resources
 from cifar_model.app.shared.blend_state import blend_state
 from cifar_model.app.shared.options import choose_models
 from cifar_model.app.shared.page import guarded, header
+from cifar_model.app.shared.parts import shows
 
 # One network that never saw a mix, and one that did: how differently they read it is the lesson.
 TRAINED_ON_BLENDS = "lab-net-blends"
@@ -20,7 +21,8 @@ with guarded():
     models, reading = choose_models(place, beside=TRAINED_ON_BLENDS)
     mode = choose_blend(blend)
     live = st.container()
-    choose_ambiguous(blend, models, reading)
+    if shows("ambiguous"):
+        choose_ambiguous(blend, models, reading)
     with live:
         show_blend(blend, mode, models, reading)
 resources.settle("blend")

@@ -5,6 +5,7 @@ import streamlit as st
 from cifar_model.app.shared import resources
 from cifar_model.app.shared.owner import remember_visitor
 from cifar_model.app.shared.page import guarded, header
+from cifar_model.app.shared.parts import shows
 from cifar_model.app.train.data import data_section, find_choices
 from cifar_model.app.train.dialogs import open_dialog
 from cifar_model.app.train.distilled import mini_section
@@ -21,12 +22,13 @@ with guarded():
         teacher_box()
     choices = find_choices()
     run = shown_run()
-    if run:
+    if run and shows("run"):
         run_panel(run)
+    if run and shows("new"):
         data_section(choices)
         with st.expander("Start another run", icon=":material/add:"):
             run_form(choices)
-    else:
+    elif shows("new"):
         if not choices.can_start:
             data_section(choices)
         with st.container(border=True):
@@ -34,9 +36,10 @@ with guarded():
             run_form(choices)
         if choices.can_start:  # what could be fetched besides comes after what can be done now
             data_section(choices)
-    if MINI in choices.shown:
+    if MINI in choices.shown and shows("distilled"):
         mini_section()
-    past_runs()
+    if shows("runs"):
+        past_runs()
     watch()
     open_dialog()
     remember_visitor()

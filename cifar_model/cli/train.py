@@ -16,6 +16,7 @@ from cifar_model.models.card import Card
 from cifar_model.networks.choices import NETWORKS, OPTIMIZERS, RECIPES
 from cifar_model.runs.disk import check_quota
 from cifar_model.runs.hold import is_held
+from cifar_model.runs.memory import check_memory
 from cifar_model.runs.names import check_name, new_name
 from cifar_model.runs.read import ahead_of, max_runs, read_run
 from cifar_model.runs.start import check_resumable, claim, commands_to_go_on, start_waiting
@@ -127,6 +128,7 @@ def train(name, resume, queue, **options):
         path = _unused(name)
         command = shlex.join(["python", "-m", "cifar_model", "train", *settings.to_argv(), "--run", name])
     check_quota()
+    check_memory(settings, waits=queue)
     begun = claim(name, queue=queue)
 
     def ahead() -> list[str]:

@@ -19,6 +19,7 @@ from cifar_model.errors import LabError, RunError, SettingsError
 from cifar_model.runs.change import request
 from cifar_model.runs.disk import check_quota
 from cifar_model.runs.hold import end_hold, is_held
+from cifar_model.runs.memory import check_memory
 from cifar_model.runs.names import check_name, new_name
 from cifar_model.runs.owners import write_owner
 from cifar_model.runs.queue import check_room, enqueue, is_waiting, take_ticket
@@ -47,6 +48,7 @@ def start_run(settings: Settings, name: str | None = None, *, queue: bool = Fals
         name = check_name(name) if name else new_name(settings)
         path = runs_dir() / name
         waits = _has_to_wait(queue)
+        check_memory(settings, waits=waits)
         try:
             path.mkdir()
         except FileExistsError:

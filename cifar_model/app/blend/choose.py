@@ -8,7 +8,8 @@ from cifar_model.app.shared import resources
 from cifar_model.app.shared.blend_state import MODE_NAMES, Blend
 from cifar_model.app.shared.gallery import sample_gallery
 from cifar_model.app.shared.names import plain_name, short_name
-from cifar_model.app.shared.remembered import kept_widget
+from cifar_model.app.shared.parts import shows
+from cifar_model.app.shared.remembered import kept_widget, remembered
 from cifar_model.app.shared.uploads import arrivals
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.errors import LabError
@@ -26,6 +27,8 @@ def choose_blend(blend: Blend) -> str:
             f"Part of the link made no sense here and was left out: {', '.join(blend.refused)}.",
             icon=":material/link_off:",
         )
+    if not shows("pictures"):
+        return remembered("mode", "average")
     with st.container(horizontal=True, vertical_alignment="center", key="blend_bar"):
         _slot("a", blend)
         st.button("Swap", on_click=blend.swap)

@@ -10,6 +10,7 @@ from cifar_model.app.shared import resources
 from cifar_model.app.shared.blend_state import Blend, write_blend_link
 from cifar_model.app.shared.guessing import Game, game, show_foresight
 from cifar_model.app.shared.page import guarded, wait_for
+from cifar_model.app.shared.parts import shows
 from cifar_model.app.shared.reading import Reading
 from cifar_model.app.shared.why import explain_mix
 from cifar_model.classes import CLASS_NAMES
@@ -45,9 +46,10 @@ def show_blend(blend: Blend, mode: str, models: list[ModelInfo], reading: Readin
                 for done in resources.compute_sweep(model.path, frames):
                     note.caption(f"{model.title}: {done} of {STEPS} mixes classified")
             st.rerun()
-        if models and not hidden:
+        if models and not hidden and shows("why"):
             _why(blend, frames, models, sweeps, reading)
-        show_downloads(blend, frames, models, sweeps, reading, hidden)
+        if shows("downloads"):
+            show_downloads(blend, frames, models, sweeps, reading, hidden)
 
 
 def _guessed(playing: Game, key: bytes, models: list[ModelInfo], sweeps: list[Answer]) -> None:

@@ -6,6 +6,7 @@ from cifar_model.app.classify.answers import Entry, Visit
 from cifar_model.app.classify.own import CHOSEN, Own, own_pictures
 from cifar_model.app.shared.gallery import gallery, sample_gallery, tile
 from cifar_model.app.shared.names import plain_name
+from cifar_model.app.shared.parts import shows
 from cifar_model.app.shared.remembered import kept_widget
 from cifar_model.app.shared.taken import take_in
 from cifar_model.app.shared.uploads import MOST_BYTES, MOST_FILES, arrivals, refused_uploads
@@ -27,7 +28,8 @@ def choose_pictures(answers: Visit, models: list[ModelInfo]) -> tuple[Entry, lis
     if taken := take_in():
         own.add([(taken.id, taken.name, taken.data)])
         _choose(taken.id)
-    _add(own)
+    if shows("own"):
+        _add(own)
     mine = own.entries()
     if state[CHOSEN] not in own.files and not state[CHOSEN].startswith(SAMPLE):  # taken away
         state[CHOSEN] = mine[0].id if mine else SAMPLE + "dog"
@@ -37,12 +39,13 @@ def choose_pictures(answers: Visit, models: list[ModelInfo]) -> tuple[Entry, lis
     answers.forget_all_but(mine, chosen, models)
     answers.look_at(chosen)
     left, right = st.columns([1.25, 1], gap="small") if mine else (st.container(), None)
-    with left:
-        # Whoever is to guess first isn't told by a name.
-        sample_gallery(
-            key="samples", selected=picked if chosen.truth else None, on_pick=lambda name: _choose(SAMPLE + name),
-            size=TILE, secret=bool(state.get("predict")),
-        )  # fmt: skip
+    if shows("samples"):
+        with left:
+            # Whoever is to guess first isn't told by a name.
+            sample_gallery(
+                key="samples", selected=picked if chosen.truth else None, on_pick=lambda name: _choose(SAMPLE + name),
+                size=TILE, secret=bool(state.get("predict")),
+            )  # fmt: skip
     if right:
         with right:
             _strip(mine, own, answers)

@@ -12,6 +12,7 @@ from cifar_model.app.shared.blend_state import use_in_blend
 from cifar_model.app.shared.guessing import ask_guess, game, show_round, show_score
 from cifar_model.app.shared.lens import lens
 from cifar_model.app.shared.page import guarded, wait_for
+from cifar_model.app.shared.parts import shows
 from cifar_model.app.shared.reading import Reading, notes, show_belief
 from cifar_model.app.shared.why import explain_picture
 from cifar_model.app.workers.prepare import Picture
@@ -58,7 +59,7 @@ def show_answers(chosen: Entry, own: list[Entry], models: list[ModelInfo], answe
     readable = [entry for entry in own if isinstance(answers.picture(entry), Picture)]
     if reading.predict and any(entry.id not in playing.rounds for entry in readable):
         st.caption("The table of all answers appears once all pictures are guessed, or without “Predict first”.")
-    else:
+    elif shows("table"):
         show_table(own, models, answers, reading)
 
 
@@ -105,6 +106,6 @@ def _one(entry: Entry, models: list[ModelInfo], answers: Visit, reading: Reading
             with column:
                 show_belief(belief, model, reading)
         notes(beliefs, reading)
-    if all(answers.belief(entry, model) is not None for model in models):
+    if shows("why") and all(answers.belief(entry, model) is not None for model in models):
         shown = [(model, belief.shown(reading.raw)) for model, belief in zip(models, beliefs, strict=True)]
         explain_picture(picture.pixels, shown, key=entry.id)

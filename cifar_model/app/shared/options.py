@@ -4,6 +4,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from cifar_model.app.shared import resources
+from cifar_model.app.shared.parts import SHOW, shows
 from cifar_model.app.shared.reading import DEFAULT_LEVEL, Reading, fitted
 from cifar_model.app.shared.remembered import forget, kept_widget, remember, remembered
 from cifar_model.models.folder import ModelInfo
@@ -56,6 +57,8 @@ def write_link(**parts: str) -> None:
     models = parts.get(LINK)
     if models is not None:
         st.session_state["model_link"] = models
+    if SHOW in st.query_params:  # a lesson's choice of what is seen stays
+        parts = {SHOW: st.query_params[SHOW]} | parts
     if st.query_params.to_dict() != parts:
         st.query_params.from_dict(parts)
 
@@ -82,6 +85,9 @@ def choose_models(place: DeltaGenerator, beside: str | None = None) -> tuple[lis
     model = choose_model(place)
     if model is None:
         return [], Reading()
+    if not shows("options"):
+        link = st.query_params
+        return [model], Reading(_linked_level(), link.get("raw") == "1", link.get("predict") == "1")
     known = {each.name: each for each in resources.models()}
     with place, st.popover("Options", icon=":material/tune:", key="options"):
         second = _choose(

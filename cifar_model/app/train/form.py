@@ -24,6 +24,7 @@ from cifar_model.networks.size import count_parameters
 from cifar_model.runs import start as runs_start
 from cifar_model.runs.estimate import estimate_time
 from cifar_model.runs.hold import is_held
+from cifar_model.runs.memory import estimate_memory
 from cifar_model.runs.names import MAX_NAME_LENGTH, check_name, new_name
 from cifar_model.runs.read import live_runs, max_runs
 from cifar_model.text import duration
@@ -125,7 +126,10 @@ def _run_form(choices: Choices) -> None:
             show_error(error)
             return
     sure = "as in the last run of this network here" if estimate.measured else "a rough estimate: none has run here yet"
-    st.markdown(f"**{parameters:,}** parameters · about **{duration(estimate.seconds)}** ({sure})")
+    st.markdown(
+        f"**{parameters:,}** parameters · about **{duration(estimate.seconds)}** ({sure}) · about "
+        f"**{estimate_memory(settings) / 1e9:.1f} GB** of memory"
+    )
     _start_button(settings, name.strip() or None, pictures in choices.ready)
     with st.expander("The same on the command line", icon=":material/terminal:"):
         shown = name.strip() or _suggested(network, recipe)
