@@ -9,7 +9,7 @@ PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 # CI installs the very versions that were tested: make check CONSTRAINTS="-c constraints.txt"
 CONSTRAINTS ?=
 
-.PHONY: app check test lint test-python keras-versions constraints screenshots vendor clean
+.PHONY: app check test lint test-python keras-versions constraints screenshots film vendor clean
 
 app: $(VENV)/app
 	$(BIN)/streamlit run streamlit_app.py
@@ -41,6 +41,10 @@ keras-versions: $(VENV)/dev
 
 screenshots: $(VENV)/dev
 	$(BIN)/python -m tests.browser.screenshots docs/screenshots
+
+# The README's moving picture.
+film: $(VENV)/dev
+	$(BIN)/python -m tests.browser.film docs/lab.webp
 
 # The exact versions of this environment, beside the ranges in requirements.txt.
 constraints: $(VENV)/dev

@@ -64,7 +64,7 @@ class TrainingDisplay:
             self.bar = Progress(
                 TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
                 BarColumn(),
-                TextColumn("loss {task.fields[loss]:.4f}, accuracy {task.fields[accuracy]:.1%}"),
+                TextColumn("loss {task.fields[loss]:.4f}, accuracy {task.fields[accuracy]}"),
                 TextColumn("{task.fields[images_per_second]:,.0f} images/s"),
                 TimeRemainingColumn(),
             )
@@ -83,6 +83,7 @@ class TrainingDisplay:
 
     def _progress(self, record: dict[str, Any]) -> None:
         if self.bar:
+            record = record | {"accuracy": share(record["accuracy"])}
             done = (record["epoch"] - 1) * record["steps"] + record["step"]
             if self.task is None:
                 self.task = self.bar.add_task("train", total=record["epochs"] * record["steps"], **record)

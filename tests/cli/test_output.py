@@ -83,5 +83,5 @@ with StagesDisplay() as stages:
         pass
     assert process.wait() == 0, shown
     text = shown.decode()
-    for expected in ("epoch 2/3", "62.5%", "Run [x]", "epoch 2 done: loss 0.5000", "5/10", "half"):
+    for expected in ("epoch 2/3", "62.5 %", "Run [x]", "epoch 2 done: loss 0.5000", "5/10", "half"):
         assert expected in text
