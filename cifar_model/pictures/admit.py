@@ -86,7 +86,7 @@ def read_bytes(source: bytes | str | os.PathLike | BinaryIO, name: str | None) -
             if stat.S_ISDIR(status.st_mode):
                 raise ImageError(f"{name}: this is a folder. Allowed: {ALLOWED}. Name a file in it.")
             if not stat.S_ISREG(status.st_mode):  # a pipe or a device could block for ever
-                raise ImageError(f"{name}: this is no regular file. Allowed: {ALLOWED}. Copy it to one.")
+                raise ImageError(f"{name}: this is not a regular file. Allowed: {ALLOWED}. Copy it to one.")
             size = status.st_size
             data = b""
             if size <= MAX_BYTES:
@@ -140,7 +140,7 @@ def sniff(data: bytes, name: str) -> str:
     if kind := kind_of(data[:HEAD_BYTES]):
         return kind
     looks = "a video or sound" if data[4:8] == b"ftyp" else ""
-    looks = looks or next((v for k, v in _FOREIGN.items() if data.startswith(k)), "no picture known here")
+    looks = looks or next((v for k, v in _FOREIGN.items() if data.startswith(k)), "not a picture in a known format")
     raise ImageError(
         f"{name}: this is {looks} ({megabytes(len(data))}). Allowed: {ALLOWED}. Save it as PNG or JPEG and try again."
     )

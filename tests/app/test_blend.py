@@ -111,7 +111,7 @@ def test_broken_own_picture_says_so_and_keeps_the_blend(lab):  # noqa: F811
     at = lab.open("blend")
     at.file_uploader(key="file_b").set_value(("x.jpg", b"junk", "image/jpeg")).run()
     assert not at.exception
-    assert at.error[0].value.startswith("x.jpg: this is no picture known here (4 bytes)")
+    assert at.error[0].value.startswith("x.jpg: this is not a picture in a known format (4 bytes)")
     assert link_of(at)["b"] == "dog"
 
 

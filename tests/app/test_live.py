@@ -122,7 +122,7 @@ def test_a_picture_that_is_none_gets_a_message(live, picture):
 
 def test_hostile_bytes_are_refused_where_all_pictures_are(live):
     at = live.wish({"to": "a", "picture": "data:image/png;base64," + b64encode(b"junk").decode()})
-    assert "this is no picture known here (4 bytes)" in at.error[0].value
+    assert "this is not a picture in a known format (4 bytes)" in at.error[0].value
 
 
 def test_the_card_for_the_browser():
