@@ -339,7 +339,7 @@ def test_paths_that_are_no_picture_files(tmp_path):
     refused("a\0b", "a?b", "can't be read")
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.png")
-        refused(tmp_path / "pipe.png", "no regular file")
+        refused(tmp_path / "pipe.png", "not a regular file")
     if hasattr(os, "geteuid") and os.geteuid():
         (tmp_path / "secret.png").write_bytes(b"x")
         (tmp_path / "secret.png").chmod(0)
