@@ -27,8 +27,10 @@ def focused(page) -> str:
 
 def tab_to(page, wanted: str, *, at_most: int = 80) -> None:
     """Press Tab until the focused element's name matches."""
+    passed = []
     for _ in range(at_most):
         page.keyboard.press("Tab")
-        if re.search(wanted, focused(page)):
+        passed.append(focused(page))
+        if re.search(wanted, passed[-1]):
             return
-    raise AssertionError(f"no element {wanted!r} within {at_most} steps of the Tab key")
+    raise AssertionError(f"no element {wanted!r} within {at_most} steps of the Tab key; on the way: {passed[:40]}")

@@ -14,7 +14,7 @@ from cifar_model.pictures.fit import load_image
 from cifar_model.runs.read import read_progress
 from cifar_model.storage import assets_dir
 from cifar_model.text import percent
-from tests.browser.first_screens import TRAINING, cut_off
+from tests.browser.first_screens import READY, TRAINING, cut_off
 from tests.browser.looking import focused, see, tab_to
 
 PATIENCE = 400_000  # ms, for a machine that does other things too
@@ -133,6 +133,7 @@ def test_two_epochs_stream_survive_a_reload_and_answer(visit, server, wait_idle)
 def test_a_training_by_keyboard_alone_and_on_one_screen(new_page, server, wait_idle):
     page = new_page(viewport={"width": 1280, "height": 800})
     page.goto(f"{server.url}/train")
+    page.wait_for_selector(READY["train"], timeout=PATIENCE)
     wait_idle(page)
     tab_to(page, "^lab-net")
     page.keyboard.press("ArrowLeft")
