@@ -21,7 +21,7 @@ def focused(page) -> str:
     return page.evaluate("""() => {
       let at = document.activeElement;
       while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
-      return at?.getAttribute('aria-label') || at?.innerText || at?.title || '';
+      return at?.getAttribute('aria-label') || at?.innerText || at?.labels?.[0]?.innerText || at?.title || '';
     }""").strip()
 
 
@@ -33,4 +33,4 @@ def tab_to(page, wanted: str, *, at_most: int = 80) -> None:
         passed.append(focused(page))
         if re.search(wanted, passed[-1]):
             return
-    raise AssertionError(f"no element {wanted!r} within {at_most} steps of the Tab key; on the way: {passed[:40]}")
+    raise AssertionError(f"no element {wanted!r} within {at_most} steps of the Tab key; on the way: {[name[:30] for name in passed]}")
