@@ -23,8 +23,8 @@ from tests.browser.screenshots import READY, photograph_data
 
 SCREEN = {"width": 1100, "height": 720}
 WIDTH = 800  # pixels of the moving picture
-DRAG, LEARNING = 45, 24  # frames
-DRAG_MS, LEARNING_MS, REST_MS = 90, 350, 1200  # how long a frame is shown
+DRAG, LEARNING = 34, 16  # frames
+DRAG_MS, LEARNING_MS, REST_MS = 110, 450, 1500  # how long a frame is shown
 MOST_BYTES = 3_000_000
 
 

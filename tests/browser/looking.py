@@ -33,4 +33,5 @@ def tab_to(page, wanted: str, *, at_most: int = 80) -> None:
         passed.append(focused(page))
         if re.search(wanted, passed[-1]):
             return
-    raise AssertionError(f"no element {wanted!r} within {at_most} steps of the Tab key; on the way: {[name[:30] for name in passed]}")
+    way = [name[:30] for name in passed]
+    raise AssertionError(f"no element {wanted!r} within {at_most} steps of the Tab key; on the way: {way}")
