@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items):
             item.add_marker("cifar10")
         if folder == "browser":
             item.add_marker("browser")
-        if folder in TRAINING and "tiny_cifar10" in fixtures:
+        if (folder in TRAINING and "tiny_cifar10" in fixtures) or "own" in fixtures:  # somebody's own network
             item.add_marker("training")
 
 
