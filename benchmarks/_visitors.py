@@ -149,7 +149,7 @@ class Visitor:
             found = await self._receive()
             reply = found.file_urls_response if found.WhichOneof("type") == "file_urls_response" else None
         urls = reply.file_urls[0]
-        await asyncio.to_thread(_put, f"http://{self.address}/{urls.upload_url.lstrip('/')}", name, data)
+        await asyncio.to_thread(put_file, f"http://{self.address}/{urls.upload_url.lstrip('/')}", name, data)
         state = WidgetState(id=self.uploaders[key])
         info = state.file_uploader_state_value.uploaded_file_info.add()
         info.file_id, info.name, info.size = urls.file_id, name, len(data)
@@ -224,7 +224,7 @@ class Visitor:
             self.said.append(element.heading.body)
 
 
-def _put(url: str, name: str, data: bytes) -> None:
+def put_file(url: str, name: str, data: bytes) -> None:
     """Upload a file with the token that the server wants back."""
     base = url.split("/_stcore/")[0]
     with urllib.request.urlopen(f"{base}/_stcore/health", timeout=60) as health:

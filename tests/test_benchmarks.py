@@ -3,18 +3,22 @@
 import importlib
 import json
 import os
+import random
 import subprocess
 import sys
 
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import machine_use
+from benchmarks import hostile, machine_use
+from cifar_model.errors import ImageError
+from cifar_model.pictures.decode import read_picture
+from cifar_model.pictures.fit import fit_image
 from tests.helpers import REPOSITORY
 
 NAMES = (
     *("time_to_accuracy", "machine_use", "eight_epochs", "answers", "app"),
-    *("explanations", "distilled", "out_of_scope", "live", "kills", "pages"),
+    *("explanations", "distilled", "out_of_scope", "live", "hostile", "kills", "pages"),
 )
 
 
@@ -75,3 +79,16 @@ def test_no_data_is_said_in_a_sentence(tmp_path):
     done = CliRunner().invoke(machine_use.main, ["--data", str(tmp_path / "nothing")])
     assert done.exit_code == 1 and isinstance(done.exception, SystemExit)
     assert done.stderr.startswith("Error: ") and "nothing" in done.stderr
+
+
+def test_spoilt_pictures_are_answered_or_refused_in_words():
+    """A small part of the hostile hour: whatever the bytes, a picture or an ImageError that names the file."""
+    refused = answered = 0
+    for name, data in hostile.spoilt_pictures(250, random.Random(5)):
+        try:
+            assert fit_image(read_picture(data, name=name).image).shape == (32, 32, 3)
+            answered += 1
+        except ImageError as error:
+            assert name in str(error) and len(str(error)) < 500
+            refused += 1
+    assert refused > 50 and answered > 20

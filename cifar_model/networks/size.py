@@ -7,7 +7,7 @@ from cifar_model.errors import SettingsError
 from cifar_model.networks.build import LAB_WIDTHS, SEED_FILTERS, WHITENING_FILTERS
 
 _TENSORFLOW_BYTES = 850_000_000
-_BYTES_A_VALUE = 10  # of a layer's output: itself, its gradient, and half of it at work
+_BYTES_A_VALUE = 14  # of a layer's output: itself, its gradient, and copies of it at work
 
 
 def layer_table(
@@ -74,8 +74,9 @@ def training_bytes(name: str, batch_size: int, **shape) -> int:
     """Bytes of memory that a training takes at its peak, about: TensorFlow with its libraries, the weights with their
     gradients and an optimizer's two averages, and what every layer gives, kept for the way back.
 
-    The factors were measured (Keras 3.15, TensorFlow 2.21, Linux, float32): seed-cnn, batches of 128 and 1,024, 865 and
-    1,551 MB; lab-net, batches of 64 and 256, 988 and 1,324 MB. They err on the side of too much.
+    The factors were measured (Keras 3.15, TensorFlow 2.21, Linux, float32; batch: MB): seed-cnn, 128: 865, 1,024:
+    1,551; lab-net, 64: 988, 256: 1,324; custom with filters 64, 512: 1,730, with 128 and 128, 128: 1,299, with four
+    times 256, 64: 1,292. They err on the side of too much.
     """
     table = layer_table(name, **shape)
     values = sum(math.prod(row["output"]) for row in table)
