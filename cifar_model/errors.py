@@ -1,5 +1,7 @@
 """Errors that a person may be shown: each says what arrived, what is allowed and what to do."""
 
+from collections.abc import Callable
+
 
 class LabError(Exception):
     """Base of every error whose message is written for the person at the screen.
@@ -8,6 +10,7 @@ class LabError(Exception):
     """
 
     exit_code = 1
+    again: Callable[[], object] | None = None  # tries again what may go well another time, where there is such a thing
 
 
 class SettingsError(LabError):

@@ -1,6 +1,7 @@
 """Fixtures that all tests share."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,14 @@ def lab_environment(tmp_path_factory):
             patch.setenv(variable, str(home / variable))
         patch.delenv("CIFAR10_DIR", raising=False)
         yield home
+
+
+@pytest.fixture(autouse=True)
+def quick_ends(request, monkeypatch):
+    """Runs of this process end without being compiled, which takes seconds; the mark `compiles` lets them."""
+    finish = sys.modules.get("cifar_model.training.finish")
+    if finish and not request.node.get_closest_marker("compiles"):
+        monkeypatch.setattr(finish, "can_compile", lambda: False)
 
 
 @pytest.fixture(scope="session")

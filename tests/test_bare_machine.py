@@ -1,6 +1,7 @@
 """Without CIFAR-10: learning from the distilled pictures, and homes that can't be written to."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,13 +16,16 @@ from cifar_model.data.distilled import mini_counts
 from cifar_model.data.find import find_source
 from cifar_model.data.sources import MINI
 from cifar_model.distilling.write import write_mini
-from cifar_model.errors import DatasetError
+from cifar_model.errors import DatasetError, ModelError
+from cifar_model.models.compiled import read_compiled
 from cifar_model.models.history import read_history
 from cifar_model.networks.choices import NETWORKS, RECIPES
+from cifar_model.networks.litert import litert_available
 from cifar_model.pictures.fit import load_image
 from cifar_model.runs.estimate import estimate_time
 from cifar_model.runs.read import read_guesses
 from cifar_model.storage import _usable, assets_dir, runs_dir, temporary_folder
+from cifar_model.training import finish
 from cifar_model.training.settings import Settings, default_settings
 from cifar_model.training.train import train
 
@@ -75,6 +79,7 @@ def test_recipes_of_their_own(network, recipe):
     assert Settings.from_dict(settings.to_dict()) == settings
 
 
+@pytest.mark.compiles
 @pytest.mark.training
 def test_a_run_on_them(mini, tmp_path):
     settings = Settings(network="seed-cnn", data=MINI, epochs=2, batch_size=50, fraction=0.5)
@@ -92,6 +97,23 @@ def test_a_run_on_them(mini, tmp_path):
     guesses = read_guesses(tmp_path / "run")
     np.testing.assert_array_equal(guesses.images[3], load_image(assets_dir() / "samples" / "cat.webp"))
     assert guesses.labels.tolist() == list(range(10)) and guesses.probabilities.shape == (10, 10)
+    assert (read_compiled(tmp_path / "run") is not None) == litert_available()
+    assert not list((tmp_path / "run").glob(".*.tflite"))
+
+
+@pytest.mark.compiles
+@pytest.mark.parametrize("error", [ModelError("No room."), RuntimeError("a converter's own")])
+def test_no_run_fails_because_it_cannot_be_compiled(error, tmp_path, monkeypatch):
+    def fail(path, *, beside):
+        raise error
+
+    notes = []
+    directory = SimpleNamespace(path=tmp_path)
+    run = SimpleNamespace(directory=directory, report=lambda kind, record: notes.append(record["message"]))
+    monkeypatch.setattr(finish, "can_compile", lambda: True)
+    monkeypatch.setattr(finish, "compile_model", fail)
+    finish.compile_run(run)
+    assert "could not be compiled" in notes[-1] and "converter's own" not in notes[-1]
 
 
 @pytest.mark.training

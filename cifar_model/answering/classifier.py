@@ -1,12 +1,14 @@
 """Answers: a trained network asked about pictures in memory or about files."""
 
 import os
-from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cifar_model.answering.answer import Answer
+from cifar_model.answering.engines import KERAS, LITERT, KerasEngine, check_engine, compiled_engine
 from cifar_model.answering.evidence import Explainer
 from cifar_model.classes import IMAGE_SIZE
 from cifar_model.errors import ModelError, SettingsError
@@ -14,10 +16,12 @@ from cifar_model.models.card import Card, read_card
 from cifar_model.models.folder import find_model
 from cifar_model.models.network import load_network
 from cifar_model.networks.backend import import_keras
-from cifar_model.networks.views import with_features
 from cifar_model.trust.answer_sets import LEVELS, answer_sets
 from cifar_model.trust.calibration import calibrate
 from cifar_model.trust.scope import METHOD, scope_score
+
+if TYPE_CHECKING:
+    import keras
 
 DEFAULT_MODEL = "lab-net"
 BATCH_SIZE = 128  # beyond it nothing gets faster
@@ -31,20 +35,24 @@ class Classifier:
     model : name of a bundled model or a run, `RUN@3` for its epoch 3, or the path of a model directory
     calibrated : apply the calibration in the model's card (`calibration.calibrate`), so that of the answers given with
         80 % about 80 % are right; False shows the network's own softmax
+    engine : "litert", without TensorFlow, which needs the model's compiled form; "keras"; None: LiteRT where it can
 
     Attributes
     ----------
-    name : str; path : Path; card : Card, empty for a network without one; network : keras.Model as it was saved;
+    name : str; path : Path; card : Card, empty for a network without one; engine : what answers, "litert" or "keras";
         fitted : the calibration that the card holds, temperature and even share; calibration, sets : what applies,
         {} where nothing does; scope_threshold : float or None
 
     Raises
     ------
     ModelError
-        No such model, or one that can't be loaded.
+        No such model, or one that can't be loaded; no compiled form where LiteRT is asked for.
+    SettingsError
+        Another engine.
     """
 
-    def __init__(self, model: str | os.PathLike = DEFAULT_MODEL, *, calibrated: bool = True):
+    def __init__(self, model: str | os.PathLike = DEFAULT_MODEL, *, calibrated: bool = True, engine: str | None = None):
+        check_engine(engine)
         self.path = find_model(model)
         self.name = self.path.resolve().name if self.path == Path(model) else os.fspath(model)
         try:
@@ -62,15 +70,23 @@ class Classifier:
         scope = fitted.scope
         # An older card's threshold is one of another score.
         self.scope_threshold = scope.threshold if scope is not None and scope.method == METHOD else None
-        keras = import_keras()
-        self.network = network = load_network(self.path)
-        try:
-            network = with_features(network)
-            self.has_features = True
-        except ModelError:  # somebody's own network, without a dense layer at its end
-            self.has_features = False
-        self._answer = _compile(keras, network)
+        compiled = None if engine == KERAS else compiled_engine(self.path)
+        if compiled is None and engine == LITERT:
+            raise ModelError(f"The model {self.name} has no compiled form, which LiteRT needs.")
+        self.engine = KERAS if compiled is None else LITERT
+        self._engine = compiled or KerasEngine(self.network)
         self._explainer = None  # made when first asked for
+
+    @cached_property
+    def network(self) -> "keras.Model":
+        """The network as it was saved; brings Keras, which explanations need and answers from a compiled form don't."""
+        import_keras()
+        return load_network(self.path)
+
+    @property
+    def has_features(self) -> bool:
+        """Whether `features` can be had."""
+        return self._engine.has_features
 
     def predict(self, images: np.ndarray, *, batch_size: int = BATCH_SIZE) -> np.ndarray:
         """What the network believes about each picture.
@@ -141,7 +157,7 @@ class Classifier:
         n = len(images)
         if not n:  # a blank one tells the shapes: TensorFlow fails on an empty batch
             images = np.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
-        parts = [self._answer(images[start : start + batch_size]) for start in range(0, len(images), batch_size)]
+        parts = [self._engine.answer(images[start : start + batch_size]) for start in range(0, len(images), batch_size)]
         probabilities, *features = (np.concatenate(outputs)[:n] for outputs in zip(*parts, strict=True))
         if not np.isfinite(probabilities).all():
             raise ModelError(
@@ -159,27 +175,3 @@ class Classifier:
     def warm_up(self) -> None:
         """Answer one blank picture, so that the first real one need not wait for memory and kernels."""
         self.predict(np.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8))
-
-
-def _compile(keras, network) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """uint8 (n, 32, 32, 3) → the network's outputs, traced once for all n: `model.predict` costs 77 ms a call."""
-
-    def as_list(outputs) -> list[np.ndarray]:
-        return [np.asarray(output) for output in (outputs if isinstance(outputs, list | tuple) else [outputs])]
-
-    if keras.backend.backend() != "tensorflow":
-
-        def answer(pixels: np.ndarray) -> list[np.ndarray]:
-            # JAX compiles for each batch size: powers of two keep those few.
-            padding = (1 << (len(pixels) - 1).bit_length()) - len(pixels)
-            padded = np.pad(pixels, ((0, padding), (0, 0), (0, 0), (0, 0)))
-            return [output[: len(pixels)] for output in as_list(network.predict_on_batch(padded))]
-
-        return answer
-
-    import tensorflow as tf
-
-    spec = tf.TensorSpec((None, IMAGE_SIZE, IMAGE_SIZE, 3), tf.uint8)
-    traced = tf.function(lambda pixels: network(pixels, training=False), input_signature=[spec])
-    graph = traced.get_concrete_function()
-    return lambda pixels: as_list(graph(tf.constant(pixels)))

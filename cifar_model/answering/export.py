@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from cifar_model.answering.classifier import Classifier
+from cifar_model.answering.engines import KERAS
 from cifar_model.errors import ModelError
 from cifar_model.models.exporting.export import export_model
 
@@ -32,7 +33,7 @@ def export_classifier(
     The folder, and what its check.json holds. Raises ModelError as `exporting.export.export_model`, and where there is
     no calibration.
     """
-    classifier = Classifier(model, calibrated=calibrated)
+    classifier = Classifier(model, calibrated=calibrated, engine=KERAS)  # what was trained is the measure
     if calibrated and not classifier.calibration:
         raise ModelError(f"The model {classifier.name} has no calibration. Leave out --calibrated.")
     out = out or Path(f"{classifier.name.replace('@', '-')}-{to}")

@@ -4,13 +4,12 @@ import hashlib
 from contextlib import suppress
 from pathlib import Path
 
-from cifar_model.data.cache import cache_root
 from cifar_model.errors import ModelError
 from cifar_model.models.exporting.formats import write_litert
 from cifar_model.models.layout import MODEL_FILE
 from cifar_model.models.network import load_network
 from cifar_model.networks.backend import import_keras
-from cifar_model.storage import replacing
+from cifar_model.storage import caches_dir, replacing
 
 KEPT = 12  # files, 9 MB each for lab-net; the oldest go first
 _FORMAT = b"1"  # changes when the same network would give another file
@@ -21,7 +20,7 @@ def one_picture_folder() -> Path:
 
     Raises ModelError where it can't be made.
     """
-    folder = cache_root().parent / "browser"
+    folder = caches_dir() / "browser"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -14,6 +14,7 @@ from cifar_model.cli.options import (
     check_fitted,
     file_path,
     json_option,
+    keep_compiled,
     model_option,
     raw_option,
     sets_option,
@@ -73,12 +74,6 @@ def blend(
 
         blend cat dog --ratio 0.4      40 % cat, 60 % dog
     """
-    from cifar_model.charts.beliefs import sweep_chart  # brings Altair
-    from cifar_model.charts.save import (
-        check_chart_path,  # brings Altair
-        save_chart,  # brings Altair
-    )
-
     if ambiguous:
         if a or print_sweep or chart or out:
             raise click.UsageError("--ambiguous mixes all samples: leave out A, B, --sweep, --chart and --out.")
@@ -86,6 +81,12 @@ def blend(
     if not a or not b:
         raise click.UsageError("Name two pictures to mix, A and B.")
     if chart:
+        from cifar_model.charts.beliefs import sweep_chart  # brings Altair
+        from cifar_model.charts.save import (
+            check_chart_path,  # brings Altair
+            save_chart,  # brings Altair
+        )
+
         check_chart_path(chart)
     if out:
         check_sheet_path(out)
@@ -148,6 +149,7 @@ def blend(
                 shares = f"{100 * ratios[start]:.0f}–{100 * ratios[end]:.0f} % {a_name}"
                 click.echo(f"  {shares}: {describe_set(members, level)}")
         click.echo(summary)
+    keep_compiled(classifier)
 
 
 def _members(members: np.ndarray) -> list[str]:

@@ -17,6 +17,7 @@ from cifar_model.cli.options import (
     check_fitted,
     file_path,
     json_option,
+    keep_compiled,
     model_option,
     raw_option,
     sets_option,
@@ -125,6 +126,7 @@ def classify(
             click.echo(f"{shown_path(sheet)} shows the first {SHEET_LIMIT:,} pictures.", err=True)
     if left_out:
         click.echo(_left_out(left_out), err=True)
+    keep_compiled(classifier)
     if failures:
         click.echo(f"Answered: {answered:,}. Can't be read: {len(failures):,}", err=True)
         for _, reason in failures:

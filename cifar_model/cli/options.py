@@ -1,14 +1,21 @@
 """Options that several commands share."""
 
+import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from cifar_model.errors import ModelError
+from cifar_model.answering.engines import LITERT
+from cifar_model.errors import LabError, ModelError
+from cifar_model.models.compiled import can_compile, compile_model
 from cifar_model.models.layout import EPOCHS_FOLDER
 from cifar_model.pictures.folders import IMAGE_SUFFIXES
 from cifar_model.trust.answer_sets import LEVELS
+
+if TYPE_CHECKING:
+    from cifar_model.answering.classifier import Classifier
 
 model_option = click.option(
     "--model", default="lab-net", show_default=True, help="A bundled model, a run, RUN@EPOCH or a folder."
@@ -68,6 +75,15 @@ class Share(click.FloatRange):
             if 1 < number <= 100 or text.endswith("%"):
                 self.fail(f"{text} is not in 0…1: did you mean {number / 100:g}?", param, ctx)
         return super().convert(value, param, ctx)
+
+
+def keep_compiled(classifier: "Classifier") -> None:
+    """Compile the model once somebody at a terminal has their answers: the next ones then need no TensorFlow."""
+    if classifier.engine == LITERT or not can_compile() or not sys.stderr.isatty():
+        return
+    click.echo(f"Compiling {classifier.name}, once, so that it answers at once the next time …", err=True)
+    with suppress(LabError):
+        compile_model(classifier.path, classifier.network)
 
 
 def check_fitted(classifier, *, sets: bool, scope: bool) -> None:

@@ -19,7 +19,7 @@ from cifar_model.data.download import Progress
 from cifar_model.data.find import find_source, keras_source
 from cifar_model.data.sources import Source, Split, file_stats, labels_ok, sha256_of, split_of, unreadable
 from cifar_model.errors import DatasetError
-from cifar_model.storage import cache_folder
+from cifar_model.storage import caches_dir
 
 log = logging.getLogger(__name__)
 
@@ -51,10 +51,8 @@ def load_cifar10(
 
 
 def cache_root() -> Path:
-    """Where the decoded arrays lie: CIFAR_LAB_CACHE, else the user's cache directory (`storage.cache_folder`)."""
-    chosen = os.environ.get("CIFAR_LAB_CACHE")
-    root = os.path.expanduser(chosen) if chosen else cache_folder()
-    return Path(root) / "cifar10"
+    """Where the decoded arrays lie: CIFAR_LAB_CACHE, else the user's cache directory (`storage.caches_dir`)."""
+    return caches_dir() / "cifar10"
 
 
 def cache_entry(source: Source) -> Path:

@@ -105,6 +105,20 @@ def kept_epochs(run: Path) -> list[tuple[int, Path]]:
     return sorted((int(match[1]), file) for match, file in files if match)
 
 
+def model_version(path: Path) -> tuple[int, ...] | None:
+    """Changes whenever the file of a model's network does, or a directory's card; None where there is no network."""
+    try:
+        files = [path / MODEL_FILE, path / CARD_FILE] if path.is_dir() else [path]
+        network = files[0].stat()
+    except OSError:
+        return None
+    try:  # a run under way has a network before it has a card
+        card = files[1].stat() if len(files) > 1 else None
+    except OSError:
+        card = None
+    return tuple(part for status in (network, card) if status for part in (status.st_mtime_ns, status.st_size))
+
+
 def find_model(name: str | os.PathLike) -> Path:
     """The directory (or the epoch's file) of a model.
 

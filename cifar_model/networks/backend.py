@@ -19,7 +19,7 @@ def import_keras():
     if "keras" in sys.modules and "tensorflow" in sys.modules:
         return sys.modules["keras"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with _without_chatter():
+    with without_chatter():
         keras = _import_with_backend()
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
@@ -45,8 +45,13 @@ def _import_with_backend():
     return keras
 
 
+def on_tensorflow() -> bool:
+    """Whether Keras is to run on TensorFlow, as far as the environment tells without importing it."""
+    return os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
+
+
 @contextmanager
-def _without_chatter() -> Iterator[None]:
+def without_chatter() -> Iterator[None]:
     """Keep back what is written to the process's stderr; show it after all if the block raises."""
     try:
         terminal = os.dup(2)

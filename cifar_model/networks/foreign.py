@@ -18,7 +18,7 @@ from cifar_model.classes import CLASS_NAMES, IMAGE_SIZE
 from cifar_model.errors import ModelError
 
 SAVED_MODEL, LITERT, ONNX = "saved-model", "litert", "onnx"
-INSTALL = "python -m pip install -r requirements-formats.txt"
+INSTALL = "python -m pip install -r requirements.txt -r requirements-formats.txt"
 
 _PICTURE, _CHANNELS_FIRST = (IMAGE_SIZE, IMAGE_SIZE, 3), (3, IMAGE_SIZE, IMAGE_SIZE)
 # Operations that do more than compute: a network needs none of them.

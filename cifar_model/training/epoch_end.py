@@ -10,7 +10,7 @@ import numpy as np
 
 from cifar_model.errors import ModelError, RunError
 from cifar_model.models.card import load_card
-from cifar_model.models.layout import ANSWERS_FILE, EPOCHS_FOLDER, MODEL_FILE
+from cifar_model.models.layout import ANSWERS_FILE, COMPILED_FILE, EPOCHS_FOLDER, MODEL_FILE
 from cifar_model.models.network import save_network
 from cifar_model.training.callbacks import Progress, diverged
 from cifar_model.training.card_of_run import write_card
@@ -123,7 +123,8 @@ class KeepBest(keras.callbacks.Callback):
         """Save the network that was validated last, and its card."""
         path = self.training.directory.path
         save_network(self.training.networks.deployed, path / MODEL_FILE)
-        (path / ANSWERS_FILE).unlink(missing_ok=True)  # of the network before
+        for file in (ANSWERS_FILE, COMPILED_FILE):  # of the network before
+            (path / file).unlink(missing_ok=True)
         write_card(self.training, {"validation_accuracy": self.training.state.best_accuracy})
 
     def mend(self) -> None:

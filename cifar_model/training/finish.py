@@ -1,9 +1,12 @@
 """The end of a run: its best network is scored, and what came of it is said in words."""
 
+import logging
 import math
 
 from cifar_model.data.distilled import mini_score
+from cifar_model.errors import LabError
 from cifar_model.models.card import Card
+from cifar_model.models.compiled import can_compile, compile_model
 from cifar_model.models.layout import MODEL_FILE
 from cifar_model.models.network import load_network
 from cifar_model.text import share
@@ -11,6 +14,8 @@ from cifar_model.training.card_of_run import write_card
 from cifar_model.training.settings import default_settings
 from cifar_model.training.state import Training
 from cifar_model.trust.assess import assess
+
+log = logging.getLogger(__name__)
 
 GUESSING = 0.1  # accuracy of somebody who guesses among ten classes
 
@@ -34,6 +39,7 @@ def finish(training: Training) -> Card:
         found.save(directory.path)
         scores |= found.card["scores"]
     card = Card.from_dict(write_card(training, scores, found and found.card))
+    compile_run(training)
     message = f"{_score_in_words(card)} {learned_nothing(card)}".strip()
     if state.epoch < settings.epochs and not stopped:
         early = f"It ended after {state.epoch} of {settings.epochs} epochs: {_why_early(training)}."
@@ -43,6 +49,19 @@ def finish(training: Training) -> Card:
         message = f"It was paused for so long that it made room for others: continue it when you like. {message}"
     directory.set_status("stopped" if stopped else "finished", message)
     return card
+
+
+def compile_run(training: Training) -> None:
+    """Write the compiled form of a run's network, by which it answers without TensorFlow; no run fails for it."""
+    if not can_compile():
+        return
+    training.report("note", {"message": "Compiling the network, so that it answers quickly."})
+    try:
+        compile_model(training.directory.path, beside=True)
+    except Exception as error:
+        log.warning("the network has no compiled form", exc_info=True)
+        reason = str(error) if isinstance(error, LabError) else "the log says why."
+        training.report("note", {"message": f"It could not be compiled, so Keras answers for it: {reason}"})
 
 
 def learned_nothing(card: Card) -> str:

@@ -117,3 +117,24 @@ def test_all_ten_samples_can_be_asked(lab):  # noqa: F811
     for name in CLASS_NAMES:
         assert lab.open(sample=name).subheader[0].value == "cat · 83 %"
     assert lab.answering.asked == [("lab-net", 1)] * 10
+
+
+def test_picture_that_failed_for_a_passing_reason_can_be_tried_again(lab):  # noqa: F811
+    at = lab.open()
+    lab.drawing.error = WorkerError("The process that answers stopped.")
+    at = upload(at, ("a.jpg", jpeg("red")))
+    assert [error.value for error in at.error] == ["The process that answers stopped."]
+    lab.drawing.error = None
+    assert at.run().error  # it is not tried at every click
+    at.button(key="read_again").click().run()
+    assert not at.error and at.subheader[0].value == "cat · 83 %"
+
+
+def test_processes_that_cannot_start_can_be_tried_again(lab):  # noqa: F811
+    error = WorkerError(BROKEN)
+    error.again = lambda: setattr(lab.answering, "error", None)
+    lab.answering.error = error
+    at = lab.open()
+    assert at.error[0].value == BROKEN
+    at.button(key="again_part").click().run()
+    assert not at.error and at.subheader[0].value == "cat · 83 %"

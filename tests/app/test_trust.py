@@ -182,6 +182,42 @@ def test_nearest_pictures_once_they_are_prepared(trust):
     assert "cosine similarity of the network's features" in words(at)
 
 
+def test_search_for_neighbours_that_failed_can_be_tried_again(trust):
+    def fail(_):
+        raise WorkerError("The process that answers stopped.")
+
+    pictures = np.zeros((8, 32, 32, 3), np.uint8)
+    trust.monkeypatch.setattr(resources, "test_split", lambda: (pictures, np.zeros(8, int)))
+    trust.monkeypatch.setitem(JOBS, "explain", lambda *_: None)
+    trust.monkeypatch.setitem(JOBS, "prepare_neighbours", fail)
+    found = pictures[:8], np.arange(8), np.linspace(1, 0.5, 8)
+    trust.monkeypatch.setitem(JOBS, "nearest", lambda model, pixels, k: found)
+    at = expand(trust.open(), "why")
+    button(at, "Search all training images").click().run()
+    assert resources.neighbours(Path("nowhere/lab-net")).wait(10)
+    assert "The process that answers stopped." in [error.value for error in at.run().error]
+    trust.monkeypatch.setitem(JOBS, "prepare_neighbours", lambda model: (2, 2))
+    button(at, "Try again").click().run()
+    assert resources.neighbours(Path("nowhere/lab-net")).wait(10)
+    at.run()
+    assert not at.error and "cosine similarity of the network's features" in words(at)
+
+
+def test_reading_the_data_that_failed_can_be_tried_again(trust):
+    tried = []
+
+    def missing():
+        error = DatasetError("test_batch is truncated.")
+        error.again = lambda: tried.append(True)
+        raise error
+
+    trust.monkeypatch.setattr(resources, "test_split", missing)
+    trust.monkeypatch.setitem(JOBS, "explain", lambda *_: None)
+    at = expand(trust.open(), "why")
+    button(at, "Try again").click().run()
+    assert tried
+
+
 def test_mix_is_explained_for_both_pictures(trust):
     asked = []
     trust.monkeypatch.setitem(JOBS, "explain", lambda model, pixels, index: asked.append(CLASS_NAMES[index]))

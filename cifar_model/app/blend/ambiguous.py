@@ -8,7 +8,7 @@ from cifar_model.app.shared import resources
 from cifar_model.app.shared.blend_state import MODE_NAMES, Blend
 from cifar_model.app.shared.discreet import discreet
 from cifar_model.app.shared.gallery import gallery
-from cifar_model.app.shared.page import guarded, wait_for
+from cifar_model.app.shared.page import guarded, offer_again, wait_for
 from cifar_model.app.shared.reading import Reading
 from cifar_model.app.shared.remembered import remember
 from cifar_model.app.shared.resources import Mixes
@@ -48,6 +48,7 @@ def choose_ambiguous(blend: Blend, models: list[ModelInfo], reading: Reading) ->
         except DatasetError as error:
             st.info("CIFAR-10 is not on this machine, so there are no test images to mix.", icon=":material/info:")
             st.caption(discreet(str(error)))
+            offer_again(error, key="ambiguous")
             return
         if task is None or task.running:
             _wait(model, source)

@@ -9,10 +9,14 @@ import numpy as np
 from cifar_model.answering.answer import Answer
 from cifar_model.app.shared import resources
 from cifar_model.app.workers.prepare import Picture
-from cifar_model.errors import LabError
+from cifar_model.errors import LabError, WorkerError
 from cifar_model.models.folder import ModelInfo
 
 CENTRE = 0.5
+
+
+class Passing(str):
+    """Why a picture could not be read this time, which says nothing about the picture."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +105,15 @@ class Visit:
         """Keep what `start` has had read."""
         for key, job in jobs.items():
             try:
-                self.pictures[key] = job.result(60)
+                self.pictures[key] = job.result()
+            except WorkerError as error:
+                self.pictures[key] = Passing(error)
             except LabError as error:
                 self.pictures[key] = str(error)
+
+    def try_again(self) -> None:
+        """Forget what could not be read for a passing reason."""
+        self.pictures = {key: found for key, found in self.pictures.items() if not isinstance(found, Passing)}
 
     def ask(self, entries: list[Entry], models: list[ModelInfo]) -> None:
         """Answer pictures that have been read."""

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from cifar_model.app.classify.answers import Entry, Visit
+from cifar_model.app.classify.answers import Entry, Passing, Visit
 from cifar_model.app.classify.own import CHOSEN, own_pictures
 from cifar_model.app.shared import gallery
 from cifar_model.app.shared.guessing import game
@@ -80,3 +80,5 @@ def show_gallery(
         with st.expander(f"{len(broken)} of {len(entries)} files can't be read", expanded=True):
             for message in broken:
                 st.error(message, icon=":material/broken_image:")
+            if any(isinstance(message, Passing) for message in broken):
+                st.button("Try again", on_click=answers.try_again, key="read_all_again", icon=":material/refresh:")

@@ -4,7 +4,7 @@ import time
 
 import streamlit as st
 
-from cifar_model.app.classify.answers import CENTRE, Entry, Visit
+from cifar_model.app.classify.answers import CENTRE, Entry, Passing, Visit
 from cifar_model.app.classify.many import show_gallery, toolbar
 from cifar_model.app.classify.table import show_table
 from cifar_model.app.shared import resources
@@ -42,16 +42,20 @@ def show_answers(chosen: Entry, own: list[Entry], models: list[ModelInfo], answe
     waiting = answers.missing(shown, models) + answers.missing([e for e in own if e not in shown], models)
     worked = bool(waiting)
     jobs = answers.start(waiting[:AT_A_TIME])
-    while waiting:
-        done = len(own) - len(waiting)
-        progress.progress(done / len(own), f"{done} of {len(own)} pictures classified")
-        if time.monotonic() - started > SECONDS_A_RUN:
-            break
-        part, waiting = waiting[:AT_A_TIME], waiting[AT_A_TIME:]
+    try:
+        while waiting:
+            done = len(own) - len(waiting)
+            progress.progress(done / len(own), f"{done} of {len(own)} pictures classified")
+            if time.monotonic() - started > SECONDS_A_RUN:
+                break
+            part, waiting = waiting[:AT_A_TIME], waiting[AT_A_TIME:]
+            answers.collect(jobs)
+            jobs = answers.start(waiting[:AT_A_TIME])  # read by one process while the other answers
+            answers.ask(part, models)
         answers.collect(jobs)
-        jobs = answers.start(waiting[:AT_A_TIME])  # read by one process while the other answers
-        answers.ask(part, models)
-    answers.collect(jobs)
+    finally:  # a visitor who has left, or clicked elsewhere, wants none of them
+        for job in jobs.values():
+            job.cancel()
     show_gallery(own, shown, chosen, models, answers, reading)
     if waiting or worked:  # once more at the end, for the strip above
         st.rerun()
@@ -68,6 +72,8 @@ def _one(entry: Entry, models: list[ModelInfo], answers: Visit, reading: Reading
     picture = answers.picture(entry)
     if isinstance(picture, str):
         st.error(picture, icon=":material/broken_image:")
+        if isinstance(picture, Passing):
+            st.button("Try again", on_click=answers.try_again, key="read_again", icon=":material/refresh:")
         return
     playing = game("classify")
     hidden = reading.predict and entry.id not in playing.rounds

@@ -10,10 +10,11 @@ from cifar_model.app.shared import resources
 from cifar_model.app.shared.blend_state import use_in_blend
 from cifar_model.app.shared.discreet import discreet
 from cifar_model.app.shared.lens import bars
+from cifar_model.app.shared.page import offer_again
 from cifar_model.app.workers.prepare import Picture
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.data.sources import THREE_WAYS
-from cifar_model.errors import DatasetError, ModelError
+from cifar_model.errors import DatasetError, LabError, ModelError
 from cifar_model.pictures.encode import encode_png
 from cifar_model.text import escape_markdown, percent
 from cifar_model.trust.report import Report
@@ -25,7 +26,7 @@ def await_pictures() -> None:
     """Draw the page again once the test pictures have been read."""
     try:
         waiting = resources.test_split() is None
-    except DatasetError:
+    except LabError:
         return
     if waiting:
         st.info("The test images are being read for the first time; they will appear here.",
@@ -36,7 +37,7 @@ def await_pictures() -> None:
 def _watch() -> None:
     try:
         waiting = resources.test_split() is None
-    except DatasetError:
+    except LabError:
         waiting = False
     if not waiting:
         st.rerun()
@@ -77,6 +78,7 @@ def test_pictures(report: Report, *, quiet: bool = False) -> TestPictures | None
             with st.expander("How to get CIFAR-10", icon=":material/download:"):
                 st.markdown("In a terminal, or with the button on the Train page; then open this page again.")
                 st.code(THREE_WAYS, "text", wrap_lines=True)
+        offer_again(error, key="test_pictures")
         return None
     if split is None:
         st.caption("The test images are being read …")

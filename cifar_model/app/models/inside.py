@@ -89,7 +89,7 @@ def _layers(report: Report) -> None:
 
 def _filters(report: Report) -> None:
     place = st.empty()
-    wait_for(resources.answering(), place)
+    wait_for(resources.explaining(), place)
     layer, pictures = resources.filters(report.path)
     st.caption(
         f"The first convolution ({layer}): {len(pictures)} patterns of {pictures.shape[1]} × {pictures.shape[2]} "
@@ -127,7 +127,7 @@ def _way(report: Report) -> None:
     else:
         st.caption("Pictures that you add on the Classify page can be followed here too.")
     place = st.empty()
-    wait_for(resources.answering(), place)
+    wait_for(resources.explaining(), place)
     layers = resources.activations(report.path, pixels)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.image(encode_png(pixels, scale=5), width=112, alt=f"{name}, as the network sees it")

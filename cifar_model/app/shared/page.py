@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
+from streamlit.errors import StreamlitDuplicateElementKey
 
 from cifar_model.app.browser.files import FOLDER
 from cifar_model.app.shared.discreet import discreet, number_of
@@ -14,6 +15,7 @@ from cifar_model.app.shared.keeper import keep_house
 from cifar_model.app.shared.owner import warn_of_strangers
 from cifar_model.app.shared.remembered import enter
 from cifar_model.app.shared.uploads import limit_uploads
+from cifar_model.app.workers.answering import Answering
 from cifar_model.app.workers.process import Worker
 from cifar_model.errors import LabError
 
@@ -28,6 +30,7 @@ def guarded() -> Iterator[None]:
         yield
     except LabError as error:
         show_error(error)
+        offer_again(error, key="part")
     except Exception:
         number = number_of(traceback.format_exc())
         logger.exception("[%s] a part of the page failed", number)
@@ -42,13 +45,21 @@ def show_error(error: LabError, icon: str = ":material/error:") -> None:
     st.error(discreet(str(error)), icon=icon)
 
 
-def wait_for(worker: Worker, place) -> None:
+def offer_again(error: LabError, *, key: str) -> None:
+    """A button below an error that may not come again."""
+    if error.again is None:
+        return
+    with contextlib.suppress(StreamlitDuplicateElementKey):  # one is enough where several parts of a page fail
+        st.button("Try again", on_click=error.again, key=f"again_{key}", icon=":material/refresh:")
+
+
+def wait_for(worker: Worker | Answering, place) -> None:
     """Wait until a worker is ready and say so in `place` meanwhile; WorkerError if it never will be."""
     said = False
     while not worker.wait(0.2 if said else 0):
         # A call of Streamlit's in each round: another click of the visitor ends the wait.
         place.info(
-            "The network is starting. This takes a few seconds, once after the app starts.",
+            "The network is starting. This takes a few seconds.",
             icon=":material/hourglass_top:",
         )
         said = True

@@ -1,10 +1,7 @@
 """The app's wiring: every resource that sessions share is made here, once, and is replaced here by a test."""
 
-import contextlib
 import gc
 import hashlib
-import threading
-import time
 from collections import OrderedDict
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future
@@ -14,19 +11,21 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from cifar_model.answering.answer import Answer
 from cifar_model.answering.one_picture import one_picture_file
 from cifar_model.app.shared.background import Task
 from cifar_model.app.shared.workshop import Workshop
+from cifar_model.app.workers.answering import Answering
 from cifar_model.app.workers.prepare import Picture
-from cifar_model.app.workers.process import Worker
+from cifar_model.app.workers.process import LONG_JOB_SECONDS, Worker
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.data.find import find_source
 from cifar_model.data.sources import THREE_WAYS, Source
 from cifar_model.data.split import fingerprints
 from cifar_model.errors import DatasetError, LabError
-from cifar_model.models.folder import ModelInfo, epochs_of, list_models
+from cifar_model.models.folder import ModelInfo, epochs_of, list_models, model_version
 from cifar_model.models.layout import ANSWERS_FILE, CARD_FILE, EPOCHS_FOLDER, MODEL_FILE
 from cifar_model.pictures.ambiguous import Mix, class_pairs, draw_pairs, mid_blends
 from cifar_model.runs.curve import Curve
@@ -42,34 +41,41 @@ if PagesManager.uses_pages_directory:
 
 AT_A_TIME = 16  # pictures a request: another person's single picture waits for no more than these
 KEPT_SWEEPS = 200  # 15 kB each
-SECONDS_TO_LOOK = 2.0
 LOOK_SECONDS = 0.2  # between two looks at all runs, however many visitors ask
+IDLE_SECONDS = 600.0  # after which the process with Keras ends: it holds a gigabyte
+DECODERS = 2  # processes that decode side by side, the second while there is work for it
 PAIRS_EACH = 2  # random pairs of test pictures for each two classes
 
 
 @st.cache_resource(show_spinner=False)
-def answering() -> Worker:
-    """The process that holds TensorFlow and the networks, warmed with the first model of the list."""
-    known = list_models()
-    if not known:
-        return Worker()
-    worker = Worker("answer", known[0].path, np.zeros((AT_A_TIME, 32, 32, 3), np.uint8))
+def answering() -> Answering:
+    """What answers, ready for the first model of the list."""
+    known, compiler = list_models(), compiling()
+    return Answering(explaining(), lambda model: compiler.submit("compile", model), known[0].path if known else None)
 
-    def prepare_explanations() -> None:
-        # The first explanation compiles for some seconds: better now, while the first visitor looks at an answer.
-        with contextlib.suppress(LabError):
-            worker.wait(60)
-            time.sleep(SECONDS_TO_LOOK)
-            worker.submit("explain", known[0].path, np.zeros((32, 32, 3), np.uint8), 0)
 
-    threading.Thread(target=prepare_explanations, daemon=True).start()
-    return worker
+@st.cache_resource(show_spinner=False)
+def explaining() -> Worker:
+    """The process with TensorFlow, for evidence, activations and what has no compiled form; starts when first asked."""
+    return Worker("start_keras", idle_seconds=IDLE_SECONDS, at_once=False, owner=_visitor)
+
+
+@st.cache_resource(show_spinner=False)
+def compiling() -> Workshop:
+    """The process that compiles models, while Keras answers for them."""
+    return Workshop(Worker)
 
 
 @st.cache_resource(show_spinner=False)
 def drawing() -> Worker:
-    """The process that decodes, mixes and draws: a hostile picture ends neither the app nor the answers."""
-    return Worker()
+    """The processes that decode, mix and draw: a hostile picture ends neither the app nor the answers."""
+    return Worker(processes=DECODERS, owner=_visitor)
+
+
+def _visitor() -> str | None:
+    """Whose page is being drawn: visitors take turns with the workers. None in the background, which is one of them."""
+    context = get_script_run_ctx(suppress_warning=True)
+    return None if context is None else context.session_id
 
 
 @st.cache_resource(ttl=2, show_spinner=False)
@@ -132,7 +138,7 @@ def sample_path(name: str) -> Path:
 def samples() -> dict[str, Picture]:
     """The ten sample photographs by class."""
     jobs = {name: drawing().submit("prepare", sample_path(name), name) for name in CLASS_NAMES}
-    return {name: job.result(30) for name, job in jobs.items()}
+    return {name: job.result() for name, job in jobs.items()}
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
@@ -141,23 +147,20 @@ def mix(a: np.ndarray, b: np.ndarray, mode: str) -> tuple[np.ndarray, bytes]:
     return drawing().call("mix", a, b, mode)
 
 
-def version(model: Path) -> int | None:
-    """Changes whenever a model's file does."""
-    try:
-        return (model / MODEL_FILE if model.is_dir() else model).stat().st_mtime_ns
-    except OSError:
-        return None
+def version(model: Path) -> tuple | None:
+    """Changes whenever a model's network or its card does, as when the run that makes it ends."""
+    return model_version(model)
 
 
 def ask(model: Path, pixels: np.ndarray) -> Answer:
-    """What a model believes about uint8 (n ≥ 1, 32, 32, 3), as `beliefs.answer`. Answers are kept a while."""
+    """What a model believes about uint8 (n ≥ 1, 32, 32, 3). Answers are kept a while."""
     stamp, parts = version(model), range(0, len(pixels), AT_A_TIME)
     return Answer.join([_ask(model, stamp, pixels[i : i + AT_A_TIME]) for i in parts])
 
 
 @st.cache_data(max_entries=1024, show_spinner=False)
-def _ask(model: Path, stamp: int | None, pixels: np.ndarray) -> Answer:
-    return answering().call("answer", model, pixels)
+def _ask(model: Path, stamp: tuple | None, pixels: np.ndarray) -> Answer:
+    return answering().ask(model, pixels)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
@@ -183,7 +186,7 @@ def forget_taken(model: Path, name: str, to: str, calibrated: bool) -> None:
 
 
 @st.cache_resource(max_entries=6, show_spinner=False)
-def _taken(model: Path, stamp: int | None, name: str, to: str, calibrated: bool) -> Future:
+def _taken(model: Path, stamp: tuple | None, name: str, to: str, calibrated: bool) -> Future:
     return workshop().submit("take", model, name, to, calibrated)
 
 
@@ -193,8 +196,8 @@ def filters(model: Path) -> tuple[str, np.ndarray]:
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def _filters(model: Path, stamp: int | None) -> tuple[str, np.ndarray]:
-    return answering().call("filters", model)
+def _filters(model: Path, stamp: tuple | None) -> tuple[str, np.ndarray]:
+    return explaining().call("filters", model)
 
 
 def activations(model: Path, pixels: np.ndarray) -> list[tuple]:
@@ -203,8 +206,8 @@ def activations(model: Path, pixels: np.ndarray) -> list[tuple]:
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def _activations(model: Path, stamp: int | None, pixels: np.ndarray) -> list[tuple]:
-    return answering().call("activations", model, pixels)
+def _activations(model: Path, stamp: tuple | None, pixels: np.ndarray) -> list[tuple]:
+    return explaining().call("activations", model, pixels)
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
@@ -226,7 +229,7 @@ def report(model: ModelInfo) -> Report:
 @st.cache_resource(show_spinner=False)
 def _reading(source: Source, stamps: tuple) -> Future:
     worker = Worker()  # of its own: decoding CIFAR-10 may take a minute, and others wait for no more than a picture
-    job = worker.submit("read_test")
+    job = worker.submit("read_test", seconds=LONG_JOB_SECONDS)
     job.add_done_callback(lambda _: worker.close())
     return job
 
@@ -244,6 +247,9 @@ def test_split() -> tuple[np.ndarray, np.ndarray] | None:
     job = _reading(*_test_source())
     if not job.done():
         return None
+    if isinstance(error := job.exception(), LabError):
+        error.again = _reading.clear
+        raise error
     found = job.result()
     return _opened(found) if isinstance(found, Path) else found
 
@@ -286,14 +292,14 @@ def try_browser_form_again(model: Path) -> None:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _browser_form(model: Path, stamp: int | None) -> Future:
+def _browser_form(model: Path, stamp: tuple | None) -> Future:
     file = one_picture_file(model)
     if file.is_file():
         job: Future = Future()
         job.set_result(file)
         return job
     worker = Worker()  # of its own: the conversion takes seconds, and others wait for no more than a picture
-    job = worker.submit("make_one_picture", model)
+    job = worker.submit("make_one_picture", model, seconds=LONG_JOB_SECONDS)
     job.add_done_callback(lambda _: worker.close())
     return job
 
@@ -329,7 +335,7 @@ def compute_sweep(model: Path, frames: np.ndarray) -> Iterator[int]:
         return
     parts = []
     for start in range(0, len(frames), AT_A_TIME):
-        parts.append(answering().call("answer", model, frames[start : start + AT_A_TIME]))
+        parts.append(answering().ask(model, frames[start : start + AT_A_TIME]))
         yield min(start + AT_A_TIME, len(frames))
     sweeps = _sweeps()
     sweeps[_sweep_key(model, frames)] = Answer.join(parts)
@@ -343,8 +349,8 @@ def explain(model: Path, pixels: np.ndarray, class_index: int) -> bytes | None:
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
-def _explain(model: Path, stamp: int | None, pixels: np.ndarray, class_index: int) -> bytes | None:
-    return answering().call("explain", model, pixels, class_index)
+def _explain(model: Path, stamp: tuple | None, pixels: np.ndarray, class_index: int) -> bytes | None:
+    return explaining().call("explain", model, pixels, class_index)
 
 
 def nearest(model: Path, pixels: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -353,13 +359,13 @@ def nearest(model: Path, pixels: np.ndarray, k: int) -> tuple[np.ndarray, np.nda
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
-def _nearest(model: Path, stamp: int | None, pixels: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return answering().call("nearest", model, pixels, k)
+def _nearest(model: Path, stamp: tuple | None, pixels: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return explaining().call("nearest", model, pixels, k)
 
 
 def neighbours_ready(model: Path) -> bool:
     """Whether `nearest` answers at once, because somebody has prepared it before."""
-    return answering().call("neighbours_ready", model)
+    return explaining().call("neighbours_ready", model)
 
 
 def neighbours(model: Path) -> Task | None:
@@ -367,9 +373,14 @@ def neighbours(model: Path) -> Task | None:
     return None if test_split() is None else _neighbours(model, version(model))
 
 
+def try_neighbours_again(model: Path) -> None:
+    """Forget a preparation that failed."""
+    _neighbours.clear(model, version(model))
+
+
 @st.cache_resource(max_entries=12, show_spinner=False)
-def _neighbours(model: Path, stamp: int | None) -> Task:
-    worker = answering()
+def _neighbours(model: Path, stamp: tuple | None) -> Task:
+    worker = explaining()
 
     def work() -> Generator[tuple[int, int], None, None]:
         done, total = 0, 1
@@ -412,7 +423,7 @@ def try_mid_blends_again(model: Path, source: str) -> None:
 
 
 @st.cache_resource(max_entries=12, show_spinner=False)
-def _mid_blends_of(model: Path, stamp: int | None, source: str) -> Task:
+def _mid_blends_of(model: Path, stamp: tuple | None, source: str) -> Task:
     if source == "samples":
         pictures, labels = np.stack([picture.pixels for picture in samples().values()]), np.arange(len(samples()))
         names, pairs = list(samples()), class_pairs()
@@ -430,7 +441,7 @@ def _mid_blends_of(model: Path, stamp: int | None, source: str) -> Task:
         mixes, parts = mid_blends(pairs), []
         for start in range(0, len(mixes), AT_A_TIME):
             frames = mixer.call("mix_pictures", pictures, mixes[start : start + AT_A_TIME])
-            parts.append(answerer.call("answer", model, frames))
+            parts.append(answerer.ask(model, frames))
             yield min(start + AT_A_TIME, len(mixes)), len(mixes)
         return Mixes(pictures, labels, names, mixes, Answer.join(parts))
 

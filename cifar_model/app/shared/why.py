@@ -6,7 +6,7 @@ import streamlit as st
 from cifar_model.app.shared import resources
 from cifar_model.app.shared.background import Task
 from cifar_model.app.shared.discreet import discreet
-from cifar_model.app.shared.page import guarded
+from cifar_model.app.shared.page import guarded, offer_again, wait_for
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.errors import DatasetError
 from cifar_model.models.folder import ModelInfo
@@ -31,6 +31,7 @@ def explain_picture(pixels: np.ndarray, answers: list[tuple[ModelInfo, np.ndarra
     if not (panel := _panel("Why? Evidence in the image, and similar training images", "why")).open:
         return
     with panel, guarded():
+        wait_for(resources.explaining(), st.empty())
         best = CLASS_NAMES[int(answers[0][1].argmax())]
         chosen = st.pills("Evidence for", CLASS_NAMES, default=best, required=True, wrap=True, key=f"why-{key}-{best}")
         index = CLASS_NAMES.index(chosen or best)
@@ -51,6 +52,7 @@ def explain_mix(pixels: np.ndarray, parents: list[int], answers: list[tuple[Mode
     if not (panel := _panel("Why? Evidence for both images", "why_mix")).open:
         return
     with panel, guarded():
+        wait_for(resources.explaining(), st.empty())
         for model, shown in answers:
             classes = dict.fromkeys((*parents, int(shown.argmax())))
             with st.container(horizontal=True, gap="medium"):
@@ -95,6 +97,7 @@ def _nearest(pixels: np.ndarray, model: ModelInfo) -> None:
         st.caption(
             "CIFAR-10 is not on this machine, so there are no training images to show.", help=discreet(str(error))
         )
+        offer_again(error, key=f"nearest_{model.name}")
         return None
     wanted = f"nearest_{model.name}"
     if not st.session_state.get(wanted) and not resources.neighbours_ready(model.path):
@@ -109,6 +112,8 @@ def _nearest(pixels: np.ndarray, model: ModelInfo) -> None:
         return _wait(model, task)
     if task.error:
         st.error(task.error, icon=":material/error:")
+        again = resources.try_neighbours_again
+        st.button("Try again", on_click=again, args=(model.path,), icon=":material/refresh:", key=f"re_{model.name}")
         return None
     pictures, labels, alike = resources.nearest(model.path, pixels, NEIGHBOURS)
     captions = [f"{CLASS_NAMES[label]}, {share(part, 0)}" for label, part in zip(labels, alike, strict=True)]

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from cifar_model.app.workers.process import Worker
+from cifar_model.app.workers.process import LONG_JOB_SECONDS, Worker
 
 
 class Workshop:
@@ -26,7 +26,7 @@ class Workshop:
                 self._worker = self._start()
             self._open += 1
             try:
-                future = self._worker.submit(job, *arguments)
+                future = self._worker.submit(job, *arguments, seconds=LONG_JOB_SECONDS)
             except Exception:
                 self._done(None)
                 raise

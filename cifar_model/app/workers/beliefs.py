@@ -7,23 +7,18 @@ import numpy as np
 
 from cifar_model.answering.answer import Answer
 from cifar_model.answering.classifier import Classifier
-from cifar_model.models.layout import MODEL_FILE
+from cifar_model.models.folder import model_version
 
 KEPT_MODELS = 6
 
 
 def answer(model: Path, pixels: np.ndarray) -> Answer:
-    """Ask a model about uint8 (n, 32, 32, 3). It is loaded again when its file changes."""
+    """Ask a model about uint8 (n, 32, 32, 3). It is loaded again when its network or its card changes."""
     return loaded_classifier(model).examine(pixels)
 
 
 def loaded_classifier(model: Path):
-    file = model / MODEL_FILE if model.is_dir() else model
-    try:
-        status = file.stat()
-        stamp = (status.st_mtime_ns, status.st_size)
-    except OSError:
-        stamp = None  # gone: find_model says so, with the models that exist
+    stamp = model_version(model)  # None: gone, and find_model says so, with the models that exist
     kept = _classifiers.get(model)
     if kept is None or kept[0] != stamp:
         classifier = Classifier(model)

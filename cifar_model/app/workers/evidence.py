@@ -31,8 +31,12 @@ def prepare_neighbours(model: Path) -> tuple[int, int]:
     DatasetError where CIFAR-10 is not at hand.
     """
     neighbours, portions = _neighbours_of(model)
-    total = len(neighbours.images)
-    return next(portions, total), total
+    try:
+        total = len(neighbours.images)
+        return next(portions, total), total
+    except Exception:
+        _neighbours.pop(model, None)  # a preparation that failed is over: the next one begins anew
+        raise
 
 
 def nearest(model: Path, pixels: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

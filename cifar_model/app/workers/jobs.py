@@ -24,9 +24,16 @@ from cifar_model.app.workers.prepare import mix, prepare
 from cifar_model.data.cache import cache_entry, load_cifar10
 from cifar_model.data.find import find_source
 from cifar_model.errors import LabError, WorkerError
+from cifar_model.models.compiled import compile_model
+from cifar_model.networks.backend import import_keras
 from cifar_model.pictures.ambiguous import mix_pictures
 
 logger = logging.getLogger("cifar_model.worker")
+
+
+def start_keras() -> None:
+    """Import what takes seconds to import."""
+    import_keras()
 
 
 def read_test() -> Path | tuple[np.ndarray, np.ndarray]:
@@ -56,6 +63,8 @@ JOBS: dict[str, Callable] = {
     "make_one_picture": make_one_picture,
     "bring": bring,
     "take": take,
+    "compile": compile_model,
+    "start_keras": start_keras,
     "hello": lambda: os.getpid(),
 }
 
@@ -69,16 +78,16 @@ def main() -> None:
     requests = os.fdopen(os.dup(0), "rb")
     while True:
         try:
-            number, job, arguments = pickle.load(requests)
+            job, arguments = pickle.load(requests)
         except EOFError:
             return
         try:
-            reply = (number, True, JOBS[job](*arguments))
+            reply = (True, JOBS[job](*arguments))
         except LabError as error:
-            reply = (number, False, error)
+            reply = (False, error)
         except Exception:
             logger.exception("job %s failed", job)
-            reply = (number, False, WorkerError("Something went wrong here. The app's log has the details."))
+            reply = (False, WorkerError("Something went wrong here. The app's log has the details."))
         try:
             pickle.dump(reply, replies, pickle.HIGHEST_PROTOCOL)
             replies.flush()

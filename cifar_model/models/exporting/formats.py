@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import keras
 
 Answer = Callable[[np.ndarray], np.ndarray]  # float32 (n, 32, 32, 3), pixels 0–255 → float32 (n, 10)
-INSTALL = "python -m pip install -r requirements-formats.txt"
+INSTALL = "python -m pip install -r requirements.txt -r requirements-formats.txt"
 
 
 @dataclass(frozen=True)
