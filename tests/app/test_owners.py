@@ -167,6 +167,15 @@ def test_paths_are_cut(monkeypatch, message, shown):
     assert discreet(message) == message
 
 
+def test_paths_are_cut_wherever_they_stand_in_a_card(monkeypatch):
+    monkeypatch.setattr(discreet_module, "is_owner", lambda: False)
+    card = {"data": {"source": "/mnt/all my data/x.tgz"}, "argv": ["--data", "/home/ann/c10"], "n": 3, "none": None}
+    shown = discreet_module.hide_paths(card)
+    assert shown == {"data": {"source": "…/all my data/x.tgz"}, "argv": ["--data", "…/c10"], "n": 3, "none": None}
+    monkeypatch.setenv("CIFAR10_DIR", "/mnt/all my data")  # of a folder that is known nothing is left
+    assert discreet_module.hide_paths(card)["data"]["source"] == "…/x.tgz"
+
+
 @pytest.mark.parametrize(
     ("address", "environment", "warned"),
     [(None, {}, True), ("0.0.0.0", {}, True), ("127.0.0.1", {}, False), ("localhost", {}, False),

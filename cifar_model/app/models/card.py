@@ -5,6 +5,7 @@ import json
 import streamlit as st
 
 from cifar_model.app.models.words import show_missing
+from cifar_model.app.shared.discreet import hide_paths
 from cifar_model.trust.report import Report
 
 
@@ -18,10 +19,11 @@ def show_card(reports: list[Report]) -> None:
         if not report.card:
             show_missing(report, "Its card")
             continue
+        stored = hide_paths(report.card.stored)
         if report.card.command:
-            st.code(report.card.command, "shell", wrap_lines=True)
+            st.code(hide_paths(report.card.command), "shell", wrap_lines=True)
         st.download_button(
-            f"Card of {report.name} (JSON)", json.dumps(report.card.stored, indent=2), f"{report.name}-card.json",
+            f"Card of {report.name} (JSON)", json.dumps(stored, indent=2), f"{report.name}-card.json",
             "application/json", icon=":material/download:", on_click="ignore", key=f"models_card_{report.name}",
         )  # fmt: skip
-        st.json(report.card.stored, expanded=1)
+        st.json(stored, expanded=1)

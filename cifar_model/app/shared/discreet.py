@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 from cifar_model.app.shared.owner import is_owner
 from cifar_model.storage import assets_dir, caches_dir, runs_dir
@@ -19,10 +20,20 @@ _PATH = re.compile(r"(?<![\w:/\\.~])(?:~?/|[A-Za-z]:[\\/]|\\\\)(?:[^\s'\"`:;,()<
 _logged: OrderedDict[str, None] = OrderedDict()
 
 
-def hide_paths(text: str) -> str:
-    """A text without the folders of this machine, unless this visitor may do everything."""
-    if is_owner():
-        return text
+def hide_paths(value: Any) -> Any:
+    """A text, or all texts in what a JSON file held, without folders of this machine, unless for an owner."""
+    return value if is_owner() else _without_paths(value)
+
+
+def _without_paths(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_paths(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_paths(part) for part in value]
+    return _without(value) if isinstance(value, str) else value
+
+
+def _without(text: str) -> str:
     for folder in sorted(map(str, _folders()), key=len, reverse=True):
         text = text.replace(folder, "…")
     return _PATH.sub("…/", text)

@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import secrets
+import time
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -85,6 +86,7 @@ def ask_for_code() -> None:
     if hmac.compare_digest(given.encode(), code.encode()):
         st.session_state[KNOWN] = True
         st.rerun()
+    time.sleep(1)  # whoever tries many tries long
     st.error("That is not the code.", icon=":material/lock:")
 
 

@@ -31,6 +31,9 @@ def guarded() -> Iterator[None]:
     except LabError as error:
         show_error(error)
         offer_again(error, key="part")
+    except TimeoutError as error:
+        logger.warning("a part of the page waited in vain: %s", error)
+        st.warning("The server is very busy. Try again in a moment.", icon=":material/hourglass_empty:")
     except Exception:
         number = number_of(traceback.format_exc())
         logger.exception("[%s] a part of the page failed", number)
