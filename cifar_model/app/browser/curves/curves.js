@@ -26,6 +26,8 @@ function makeChart(root, chart, series) {
   const height = 250, margin = { left: 38, right: 10, top: 8, bottom: 40 };
   let points = { within: [], epochs: [] }, epochs = 1, width = 0;
 
+  const say = (value) => (value === null ? "unknown" : chart.share ? percent(value) : value.toFixed(3));
+
   const draw = () => {
     width = svg.clientWidth;
     if (!width) return;
@@ -57,12 +59,11 @@ function makeChart(root, chart, series) {
       if (thin) return;
       line.forEach(([epoch, value]) => {
         const dot = shape("circle", { cx: x(epoch), cy: y(value), r: 3, fill: color }, svg);
-        const said = chart.share ? percent(value) : value.toFixed(3);
-        shape("title", {}, dot).textContent = `Epoch ${epoch}, ${name}: ${said}`;
+        shape("title", {}, dot).textContent = `Epoch ${epoch}, ${name}: ${say(value)}`;
       });
     });
     const last = points.epochs.at(-1);
-    const now = last && ` After epoch ${last[0]}: training ${last[chart.training]}, validation ${last[chart.validation]}.`;
+    const now = last && ` Epoch ${last[0]}: training ${say(last[chart.training])}, validation ${say(last[chart.validation])}.`;
     svg.setAttribute("aria-label", `${chart.title} on training and validation images by epoch.${now ?? ""}`);
   };
   new ResizeObserver(() => svg.clientWidth !== width && draw()).observe(svg);
