@@ -15,7 +15,7 @@ from cifar_model.runs.read import read_progress
 from cifar_model.storage import assets_dir
 from cifar_model.text import percent
 from tests.browser.first_screens import READY, TRAINING, cut_off
-from tests.browser.looking import focused, see, tab_to
+from tests.browser.looking import see, tab_to
 
 PATIENCE = 400_000  # ms, for a machine that does other things too
 
@@ -135,9 +135,7 @@ def test_a_training_by_keyboard_alone_and_on_one_screen(new_page, server, wait_i
     page.goto(f"{server.url}/train")
     page.wait_for_selector(READY["train"], timeout=PATIENCE)
     wait_idle(page)
-    tab_to(page, "^lab-net")
-    page.keyboard.press("ArrowLeft")
-    assert focused(page) == "seed-cnn"
+    tab_to(page, "^seed-cnn")
     page.keyboard.press("Space")
     see(page.get_by_text("A classic small CNN"))
     wait_idle(page)
