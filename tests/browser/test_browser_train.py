@@ -132,9 +132,9 @@ def test_two_epochs_stream_survive_a_reload_and_answer(visit, server, wait_idle)
 
 def test_a_training_by_keyboard_alone_and_on_one_screen(new_page, server, wait_idle):
     page = new_page(viewport={"width": 1280, "height": 800})
-    page.goto(f"{server.url}/train")
+    page.goto(f"{server.url}/train", timeout=PATIENCE)
     page.wait_for_selector(READY["train"], timeout=PATIENCE)
-    wait_idle(page)
+    wait_idle(page, PATIENCE)
     tab_to(page, "^seed-cnn")
     page.keyboard.press("Space")
     see(page.get_by_text("A classic small CNN"))
