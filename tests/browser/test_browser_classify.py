@@ -148,20 +148,20 @@ def test_two_models_answer_side_by_side(page, server, second_model, answers):
     assert page.get_by_label(re.compile("Probabilities by")).count() == 2
 
 
-def test_answers_go_on_after_the_answering_process_died(opened, server, answers):
+def test_answers_go_on_after_the_processes_died(opened, server, answers, drop_files, folder):
     def workers():
         below = psutil.Process(server.process.pid).children(recursive=True)  # it may be make that started the app
         return [c for c in below if "cifar_model.app.workers.jobs" in c.cmdline()]
 
     before = {worker.pid for worker in workers()}
-    assert len(before) == 2
+    assert before  # those that decode; that with TensorFlow too, until the networks are compiled
     for worker in workers():
         worker.kill()
     opened.get_by_role("button", name="horse").click()
     see(opened.locator("h3", has_text=heading(*answers["horse.webp"])), timeout=60_000)
-    opened.get_by_role("button", name="bird").click()
-    see(opened.locator("h3", has_text=heading(*answers["bird.webp"])), timeout=60_000)
-    assert not before & {worker.pid for worker in workers()}
+    drop_files(opened, [folder / "picture-06.jpg"])
+    see(opened.locator("h3", has_text=heading(*answers["picture-06.jpg"])), timeout=60_000)
+    assert workers() and not before & {worker.pid for worker in workers()}
 
 
 def test_two_visitors_see_their_own_pictures(new_page, server, drop_files, folder, answers):
