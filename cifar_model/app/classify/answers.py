@@ -13,6 +13,7 @@ from cifar_model.errors import LabError, WorkerError
 from cifar_model.models.folder import ModelInfo
 
 CENTRE = 0.5
+PATIENCE = 60.0  # seconds; on a server so busy a visitor is told so, rather than left to wait
 
 
 class Passing(str):
@@ -102,14 +103,18 @@ class Visit:
         return jobs
 
     def collect(self, jobs: dict[tuple, Future]) -> None:
-        """Keep what `start` has had read."""
-        for key, job in jobs.items():
-            try:
-                self.pictures[key] = job.result()
-            except WorkerError as error:
-                self.pictures[key] = Passing(error)
-            except LabError as error:
-                self.pictures[key] = str(error)
+        """Keep what `start` has had read; TimeoutError where a busy server doesn't come to it."""
+        try:
+            for key, job in jobs.items():
+                try:
+                    self.pictures[key] = job.result(PATIENCE)
+                except WorkerError as error:
+                    self.pictures[key] = Passing(error)
+                except LabError as error:
+                    self.pictures[key] = str(error)
+        finally:  # those that nobody waits for any more
+            for job in jobs.values():
+                job.cancel()
 
     def try_again(self) -> None:
         """Forget what could not be read for a passing reason."""

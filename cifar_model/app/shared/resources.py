@@ -138,7 +138,7 @@ def sample_path(name: str) -> Path:
 def samples() -> dict[str, Picture]:
     """The ten sample photographs by class."""
     jobs = {name: drawing().submit("prepare", sample_path(name), name) for name in CLASS_NAMES}
-    return {name: job.result() for name, job in jobs.items()}
+    return {name: job.result(60) for name, job in jobs.items()}
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
