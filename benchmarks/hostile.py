@@ -21,6 +21,7 @@ from pathlib import Path
 import click
 import psutil
 from PIL import Image
+from websockets.exceptions import ConnectionClosed
 
 from benchmarks._common import Table, benchmark, installed, say
 from benchmarks._visitors import ROOT, Server, Visitor, put_file, serving, write_old_runs
@@ -31,6 +32,7 @@ PAGES = ("", "blend", "live", "train", "models")
 SECONDS_A_HANG = 120.0  # an answer that takes longer counts as a hang
 A_LOT = 40  # pictures an upload
 A_COMMAND = 400  # pictures a command
+HANGS = (TimeoutError, ConnectionClosed)  # the websocket is closed where nobody answers its pings
 BROKEN = re.compile(r"Traceback \(most recent call last\)|Uncaught app exception|Fatal Python error|Segmentation fault")
 STRANGE = (
     None, True, -1, 0, 1, 1e308, -1e308, 10**40, "", "x", "dog", "sample-dog", "../../etc/passwd",
@@ -68,15 +70,15 @@ def main(pictures, messages, links, rounds, seed):
         table.add("pictures, command line", pictures, *command_line(folder, pictures, draw, changes))
         with serving(ROOT / "streamlit_app.py", folder, changes) as server:
             for what, tried, attack in (
-                ("pictures, upload", pictures, upload_pictures(server, pictures, draw)),
-                ("forged component messages", messages, forge_messages(server, messages, draw)),
-                ("forged links", links, forge_links(server, links, draw)),
-                ("two tabs, every button", rounds, race(server, rounds)),
+                ("pictures, upload", pictures, upload_pictures),
+                ("forged component messages", messages, forge_messages),
+                ("forged links", links, forge_links),
+                ("two tabs, every button", rounds, race),
             ):
                 say(what)
                 seen = len(server.log.read_text(errors="replace"))
                 with watching(server.process.pid) as peak:
-                    refused, hangs = asyncio.run(attack)
+                    refused, hangs = asyncio.run(attack(server, tried, draw))
                 log = server.log.read_text(errors="replace")[seen:]
                 table.add(what, tried, refused, len(BROKEN.findall(log)), hangs, peak[0])
                 if found := BROKEN.search(log):
@@ -176,7 +178,7 @@ async def upload_pictures(server: Server, count: int, draw: random.Random) -> tu
             async with asyncio.timeout(SECONDS_A_HANG + 2 * len(lot)), Stranger(server.address) as visitor:
                 await visitor.upload_all("uploads_files", lot)
                 refused += visitor.errors
-        except TimeoutError:
+        except HANGS:
             hangs += 1
     return refused, hangs
 
@@ -245,7 +247,7 @@ async def forge_messages(server: Server, count: int, draw: random.Random) -> tup
                             await visitor.say(component, value, draw.random() < 0.2)
                             done += 1
                     refused += visitor.errors
-            except TimeoutError:
+            except HANGS:
                 hangs += 1
             if done >= count:
                 break
@@ -264,12 +266,12 @@ async def forge_links(server: Server, count: int, draw: random.Random) -> tuple[
         try:
             async with asyncio.timeout(SECONDS_A_HANG), Stranger(server.address, draw.choice(PAGES), query) as visitor:
                 refused += visitor.errors
-        except TimeoutError:
+        except HANGS:
             hangs += 1
     return refused, hangs
 
 
-async def race(server: Server, rounds: int) -> tuple[int, int]:
+async def race(server: Server, rounds: int, draw: random.Random) -> tuple[int, int]:
     """Two tabs press every button of every page, each at the same moment, beside runs of others."""
     refused = hangs = 0
 
@@ -281,12 +283,12 @@ async def race(server: Server, rounds: int) -> tuple[int, int]:
                     if label in visitor.buttons:
                         await visitor.click(label)
                 refused += visitor.errors
-        except TimeoutError:
+        except HANGS:
             hangs += 1
 
-    for number in range(rounds):
+    for _ in range(rounds):
         for page in PAGES:
-            query = f"run=theirs-{number % 3}" if page == "train" else ""
+            query = f"run=theirs-{draw.randrange(5)}" if page == "train" else ""
             await asyncio.gather(press(page, query), press(page, query))
     return refused, hangs
 

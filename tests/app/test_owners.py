@@ -2,8 +2,10 @@
 
 import json
 import logging
+import threading
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from cifar_model.app.shared import discreet as discreet_module
 from cifar_model.app.shared import owner
@@ -191,3 +193,8 @@ def test_an_open_door_is_told_in_the_log(monkeypatch, caplog, address, environme
         owner.warn_of_strangers()
     assert len([r for r in caplog.records if "Others can reach this app" in r.message]) == warned
     owner.warn_of_strangers.clear()
+
+
+def test_a_page_under_test_starts_nothing_by_itself():
+    at = AppTest.from_string("from cifar_model.app.shared import keeper\nkeeper.keep_house()").run(timeout=60)
+    assert not at.exception and not any(thread.name == "keeper" for thread in threading.enumerate())
