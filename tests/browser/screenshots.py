@@ -25,8 +25,8 @@ from cifar_model.training.settings import Settings
 from tests.browser.conftest import BROWSER_ARGS, BROWSERS, start_server
 from tests.helpers import write_parquet
 
-DESKTOP = {"width": 1280, "height": 860}
-PHONE = {"width": 390, "height": 844}
+SIZES = {"desktop": {"width": 1280, "height": 860}, "phone": {"width": 390, "height": 844}}
+PATIENCE = 400_000  # ms, for a machine that does other things too
 TRAIN_A_CLASS, TEST_A_CLASS = 400, 30
 
 
@@ -50,7 +50,8 @@ def photograph_data(folder: Path) -> Path:
 
 @click.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-def main(folder):
+@click.option("--size", "sizes", type=click.Choice(list(SIZES)), multiple=True, default=list(SIZES), help="Only these.")
+def main(folder, sizes):
     """Photograph every page in both themes, and at phone width, into FOLDER."""
     from playwright.sync_api import sync_playwright
 
@@ -70,16 +71,18 @@ def main(folder):
             while len(read_run(name).history) < 8:
                 time.sleep(0.5)
             for theme in ("light", "dark"):
-                for size, viewport in (("", DESKTOP), ("-phone", PHONE)):
-                    context = browser.new_context(viewport=viewport, color_scheme=theme, device_scale_factor=1)
+                for size in sizes:
+                    context = browser.new_context(viewport=SIZES[size], color_scheme=theme, device_scale_factor=1)
+                    context.set_default_timeout(PATIENCE)
                     for page_name in ("classify", "blend", "live", "train", "models"):
                         page = context.new_page()
                         page.goto(f"{server.url}/{'' if page_name == 'classify' else page_name}")
                         if page_name == "live":
-                            page.get_by_role("button", name="Start the camera").click(timeout=120_000)
-                        page.wait_for_selector(READY[page_name], timeout=120_000)
+                            page.get_by_role("button", name="Start the camera").click()
+                        page.wait_for_selector(READY[page_name])
                         page.wait_for_timeout(2500)  # charts draw themselves after the script has ended
-                        page.screenshot(path=folder / f"{page_name}-{theme}{size}.png")
+                        suffix = "" if size == "desktop" else f"-{size}"
+                        page.screenshot(path=folder / f"{page_name}-{theme}{suffix}.png")
                         page.close()
                     context.close()
             request(name, "stop", wait=60)
