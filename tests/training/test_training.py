@@ -561,8 +561,8 @@ def test_a_finished_run_gets_more_epochs_in_the_number_format_that_it_began_in(t
     assert first["precision"] == "float32"
     monkeypatch.setattr(module, "faster_precision", lambda: pytest.fail("measured anew"))
     for arguments, words in (
-        ([], "finished: there is nothing to resume. Give it more epochs with --resume longer --epochs 4"),
-        (["--epochs", "2"], "has trained 2 epochs already"),
+        ([], "finished: there is nothing to resume. Train it further with --resume longer --epochs 4"),
+        (["--epochs", "2"], "has trained for 2 epochs already"),
         (["--seed", "1"], "Give no other option but --epochs"),
     ):
         refused = invoke(main, ["train", "--resume", "longer", *arguments])
@@ -657,7 +657,7 @@ def test_killed_between_any_two_writes_of_an_epochs_end_it_goes_on_whole(tiny_ci
         (
             0.1181,
             {"learning_rate": 1e-5},
-            "guessing. Start again with a higher learning rate: 1e-05 was set, the recipe",
+            "guessing. Start again with a higher learning rate: this one was 1e-05, the recipe",
         ),
         (0.1, {}, "more epochs or more images"),
         (0.125, {"learning_rate": 0.5}, ""),
