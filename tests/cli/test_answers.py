@@ -72,7 +72,7 @@ def test_classify_answers_the_rest_when_files_are_unreadable(call, album):
     code, out, err = call("classify", album, album / "gone.png")
     assert code == 1
     assert "cat.webp" in out and "broken" not in out
-    assert "Answered: 2. Could not be read: 3" in err
+    assert "Answered: 2. Can't be read: 3" in err
     assert all(name in err for name in ("broken.png", "empty.jpg", "gone.png"))
 
 

@@ -523,7 +523,7 @@ def test_the_option_of_early_stopping_and_more_epochs_for_a_run_that_it_ended(ti
     assert list(read_history(path)["epoch"]) == [1, 2, 3, 4]
     status = json.loads((path / "status.json").read_text())
     assert status["state"] == "finished"
-    assert "after 4 of 8 epochs: the validation accuracy has not risen for 2 epochs" in status["message"]
+    assert "after 4 of 8 epochs: the validation accuracy has not improved for 2 epochs" in status["message"]
     # It doesn't go on by itself; with more epochs it waits anew.
     train(settings, path, resume=True)
     assert len(read_history(path)) == 4
