@@ -11,14 +11,11 @@ from cifar_model.app.shared.options import choose_models
 from cifar_model.app.shared.page import guarded, header
 from cifar_model.app.shared.parts import shows
 
-# One network that never saw a mix, and one that did: how differently they read it is the lesson.
-TRAINED_ON_BLENDS = "lab-net-blends"
-
 resources.answering()  # starts with the first page, long before it is asked
 with guarded():
     place = header("Blend", "What does a network make of 40 % cat and 60 % dog?")
     blend = blend_state()
-    models, reading = choose_models(place, beside=TRAINED_ON_BLENDS)
+    models, reading = choose_models(place)
     mode = choose_blend(blend)
     live = st.container()
     if shows("ambiguous"):

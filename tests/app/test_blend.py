@@ -83,17 +83,8 @@ def test_two_models_by_link(lab):  # noqa: F811
     lab.models("lab-net", "seed-cnn")
     at = lab.open("blend", model="seed-cnn,lab-net")
     assert not at.exception and not at.warning
-    assert at.selectbox(key="model").value == "seed-cnn" and at.selectbox(key="beside_model").value == "lab-net"
+    assert at.selectbox(key="model").value == "seed-cnn" and at.selectbox(key="second_model").value == "lab-net"
     assert {name for name, _ in lab.answering.asked} == {"lab-net", "seed-cnn"}
-
-
-def test_it_opens_with_the_network_that_was_trained_on_blends_beside(lab):  # noqa: F811
-    lab.models("lab-net", "lab-net-blends")
-    at = lab.open("blend")
-    assert not at.exception and link_of(at)["model"] == "lab-net,lab-net-blends"
-    at.selectbox(key="beside_model").set_value("").run()
-    assert not at.exception and link_of(at)["model"] == "lab-net"
-    assert link_of(lab.open("blend", model="lab-net"))["model"] == "lab-net"
 
 
 def test_own_picture_stays_out_of_the_link(lab):  # noqa: F811

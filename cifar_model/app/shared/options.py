@@ -13,7 +13,6 @@ from cifar_model.trust.answer_sets import LEVELS
 PERCENTAGES = {False: "Calibrated", True: "Raw softmax"}
 FIRST, SECOND = "model", "second_model"  # session keys of the two choices; `_epoch` behind them: of their epochs
 NONE = ""  # chosen: no second model
-BESIDE = "beside_model"  # of the second one on a page that opens with two
 REFUSED = "model_link_refused"  # session key: the link named no model of these, and none was chosen since
 LINK = "model"  # ?model=lab-net,seed-cnn
 NO_MODEL = (
@@ -29,7 +28,7 @@ def use_model(name: str, key: str = FIRST) -> None:
     remember(f"{key}_epoch", int(epoch) if epoch.isdigit() else None)
 
 
-def read_model_link(second: str = SECOND) -> None:
+def read_model_link() -> None:
     """Take the models from ?model=lab-net,seed-cnn, once for each link; note where it names one that isn't here."""
     wanted = st.query_params.get(LINK)
     if wanted is None or wanted == st.session_state.get("model_link"):
@@ -41,9 +40,9 @@ def read_model_link(second: str = SECOND) -> None:
         return
     use_model(names[0])
     if len(names) == 2:
-        use_model(names[1], second)
+        use_model(names[1], SECOND)
     else:
-        remember(second, NONE)
+        remember(SECOND, NONE)
 
 
 def _is_here(name: str) -> bool:
@@ -73,13 +72,9 @@ def choose_model(place: DeltaGenerator) -> ModelInfo | None:
         return _choose(known, FIRST, "Model", label_visibility="collapsed")
 
 
-def choose_models(place: DeltaGenerator, beside: str | None = None) -> tuple[list[ModelInfo], Reading]:
-    """One model or two, and how answers are shown: a box and "Options", remembered from page to page.
-
-    beside : the second model with which this page opens, where it is there; the choice is then this page's own
-    """
-    key = SECOND if beside is None else BESIDE
-    read_model_link(key)
+def choose_models(place: DeltaGenerator) -> tuple[list[ModelInfo], Reading]:
+    """One model or two, and how answers are shown: a box and "Options", remembered from page to page."""
+    read_model_link()
     if st.session_state.get(REFUSED):
         st.warning("The link names a model that isn't here; the usual one is shown.", icon=":material/link_off:")
     model = choose_model(place)
@@ -91,7 +86,7 @@ def choose_models(place: DeltaGenerator, beside: str | None = None) -> tuple[lis
     known = {each.name: each for each in resources.models()}
     with place, st.popover("Options", icon=":material/tune:", key="options"):
         second = _choose(
-            known, key, "Compare with", optional=True, default=beside,
+            known, SECOND, "Compare with", optional=True,
             help="A second network answers the same images, beside the first.",
         )  # fmt: skip
         models = list({each.name: each for each in (model, second) if each is not None}.values())
