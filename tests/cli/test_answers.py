@@ -59,7 +59,7 @@ def album(tmp_path):
 
 def test_classify_prints_a_table(call, album):
     code, out, err = call("classify", album, "--top", 2)
-    assert (code, err) == (0, "Left out, being no pictures: 1 (notes.txt).\n")
+    assert (code, err) == (0, "Left out, not pictures: 1 (notes.txt).\n")
     header, *lines = out.splitlines()
     assert header.split() == ["FILE", "CLASS", "PROBABILITY", "RUNNERS-UP"]
     assert len(lines) == 2
