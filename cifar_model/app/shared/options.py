@@ -57,7 +57,7 @@ def write_link(**parts: str) -> None:
     if models is not None:
         st.session_state["model_link"] = models
     if SHOW in st.query_params:  # a lesson's choice of what is seen stays
-        parts = {SHOW: st.query_params[SHOW]} | parts
+        parts = parts | {SHOW: parts.get(SHOW, st.query_params[SHOW])}
     if st.query_params.to_dict() != parts:
         st.query_params.from_dict(parts)
 
