@@ -145,7 +145,7 @@ def _check_origin(settings: Settings, data: TrainingData, card: Card) -> None:
     boundary = card.data.held_out_up_to
     if boundary is None:
         raise SettingsError(
-            f"The card of {name!r} doesn't tell which images were held out from its training, so it may have seen "
+            f"The card of {name!r} doesn't say which images were held out from its training, so it may have seen "
             "those that this run would hold out. Start from a model whose card tells, or from none."
         )
     if data.boundary > boundary:

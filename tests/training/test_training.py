@@ -440,7 +440,7 @@ def test_start_from_refuses_a_model_that_may_have_seen_the_held_out_images(finis
     older = stored | {"data": {key: value for key, value in stored["data"].items() if key != "held_out_up_to"}}
     try:
         (path / "card.json").write_text(json.dumps(older))
-        with pytest.raises(LabError, match="doesn't tell which images were held out"):
+        with pytest.raises(LabError, match="doesn't say which images were held out"):
             train(dataclasses.replace(wide, validation=share), tmp_path / "older")
     finally:
         (path / "card.json").write_text(json.dumps(stored))

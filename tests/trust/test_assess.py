@@ -152,7 +152,7 @@ def test_assessing_again_finds_the_same(run, tiny_cifar10, tmp_path):
 
 def test_a_model_whose_held_out_pictures_are_unknown_is_not_assessed(random_model, tiny_cifar10):
     code, out, err = call("assess", random_model, "--data", tiny_cifar10)
-    assert (code, out) == (1, "") and "doesn't tell which images were held out" in err
+    assert (code, out) == (1, "") and "doesn't say which images were held out" in err
 
 
 def test_images_that_a_network_was_trained_on_are_refused(run, tiny_cifar10, tmp_path):
