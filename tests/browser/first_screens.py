@@ -25,8 +25,8 @@ MUST_SEE = {
 }  # fmt: skip
 # Of a run under way, at 1280 × 800: progress, both curves, the guesses to the last, the controls.
 TRAINING = (
-    "[data-testid=stProgress]", "[data-testid=stVegaLiteChart] >> nth=0", "[data-testid=stVegaLiteChart] >> nth=1",
-    ".st-key-train_guesses", "[data-testid=stMetric] >> nth=3", ".st-key-train_stop button",
+    "[data-testid=stProgress]", ".st-key-train_curves svg >> nth=0", ".st-key-train_curves svg >> nth=1",
+    ".guesses", "[data-testid=stMetric] >> nth=3", ".st-key-train_stop button",
 )  # fmt: skip
 SIZES = {"laptop": LAPTOP, "phone": PHONE}
 # A page's last part to appear: until then nothing is measured.

@@ -96,7 +96,7 @@ READY = {
     "classify": "h3",
     "blend": "output.recipe",
     "live": ".verdict:not(:empty)",
-    "train": "[data-testid=stVegaLiteChart]",
+    "train": ".st-key-train_curves svg path.line",
     "models": "button.cell",
 }
 

@@ -78,7 +78,7 @@ def start(page, wait_idle, *, name, epochs, batch_size):
     wait_idle(page)
     page.get_by_text("More settings").first.click()
     rate = page.get_by_role("spinbutton", name="Learning rate").last
-    while rate.input_value() != "0.003":  # the recipe's own for this network; the test's time limit ends a wait in vain
+    while rate.input_value() != "0.03":  # the recipe's own for this network; the test's time limit ends a wait in vain
         page.wait_for_timeout(100)
     for label, value in (("Epochs", epochs), ("Batch size", batch_size)):
         field = page.get_by_role("spinbutton", name=label)
