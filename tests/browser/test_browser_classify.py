@@ -158,9 +158,9 @@ def test_answers_go_on_after_the_processes_died(opened, server, answers, drop_fi
     for worker in workers():
         worker.kill()
     opened.get_by_role("button", name="horse").click()
-    see(opened.locator("h3", has_text=heading(*answers["horse.webp"])), timeout=60_000)
+    see(opened.locator("h3", has_text=heading(*answers["horse.webp"])), timeout=240_000)
     drop_files(opened, [folder / "picture-06.jpg"])
-    see(opened.locator("h3", has_text=heading(*answers["picture-06.jpg"])), timeout=60_000)
+    see(opened.locator("h3", has_text=heading(*answers["picture-06.jpg"])), timeout=240_000)
     assert workers() and not before & {worker.pid for worker in workers()}
 
 
