@@ -58,8 +58,15 @@ def cache_folder() -> Path:
 
 def caches_dir() -> Path:
     """The folder of all caches, existing or not: ``CIFAR_LAB_CACHE``, else the user's cache directory."""
-    configured = os.environ.get("CIFAR_LAB_CACHE")
-    return Path(configured).expanduser() if configured else cache_folder()
+    return configured_folder("CIFAR_LAB_CACHE") or cache_folder()
+
+
+def keep_newest(newest: Path, count: int) -> None:
+    """Delete files of `newest`'s kind beside it, those first that were not written or used for longest."""
+    with suppress(OSError):  # somebody else may be doing the same
+        files = sorted(newest.parent.glob(f"*{newest.suffix}"), key=lambda file: file.stat().st_mtime, reverse=True)
+        for file in [file for file in files if file != newest][count - 1 :]:
+            file.unlink()
 
 
 def data_folder() -> Path:

@@ -1,4 +1,4 @@
-"""CSV as spreadsheets want it."""
+"""CSV as spreadsheets want it, and the folders that the environment names."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ import pytest
 from helpers import REPOSITORY
 
 from cifar_model.errors import LabError
-from cifar_model.storage import CsvWriter, csv_bytes, csv_file
+from cifar_model.storage import CsvWriter, caches_dir, csv_bytes, csv_file, keep_newest, runs_dir
 
 ROWS = [["=1+1", 0.5, None], ["älter, „neu“\n", -0.25, True], ["@x", 1e-9, "-"]]
 SAFE = [["'=1+1", "0.5", ""], ["älter, „neu“\n", "-0.25", "True"], ["'@x", "1e-09", "'-"]]
@@ -51,3 +51,19 @@ def test_csv_sent_to_a_file_is_for_spreadsheets_and_in_a_pipe_for_programs(tmp_p
     assert (tmp_path / "answers.csv").read_bytes().count(b"\xef\xbb\xbf") == 1
     piped = subprocess.run(command, stdout=subprocess.PIPE, env=environment, check=True).stdout
     assert piped.decode("latin-1").splitlines() == ["a,b", "=1+1,Grüße"]
+
+
+@pytest.mark.parametrize(("variable", "find"), [("CIFAR_LAB_RUNS", runs_dir), ("CIFAR_LAB_CACHE", caches_dir)])
+def test_a_home_folder_that_nobody_has_is_told(monkeypatch, variable, find):
+    monkeypatch.setenv(variable, "~nobody-of-this-name/lab")
+    with pytest.raises(LabError, match=variable):
+        find()
+
+
+def test_the_newest_files_are_kept(tmp_path):
+    for number in range(5):
+        (tmp_path / f"{number}.tflite").touch()
+        os.utime(tmp_path / f"{number}.tflite", (number, number))
+    (tmp_path / "other.json").touch()
+    keep_newest(tmp_path / "0.tflite", 3)  # the one just made stays, whatever its time says
+    assert {file.name for file in tmp_path.iterdir()} == {"0.tflite", "3.tflite", "4.tflite", "other.json"}

@@ -61,10 +61,7 @@ class Classifier:
             self.card = Card()
         # An epoch's file shares the card of its run, where all that was fitted belongs to another network.
         fitted = self.card if self.path.is_dir() else Card()
-        known = fitted.calibration
-        self.fitted: dict[str, float] = {}
-        if known is not None and known.temperature is not None:
-            self.fitted = {"temperature": known.temperature, "even_share": known.even_share}
+        self.fitted = fitted.correction
         self.calibration = self.fitted if calibrated else {}
         self.sets: dict = {} if fitted.sets is None else fitted.stored["sets"]  # `answer_sets` checks what it takes
         scope = fitted.scope

@@ -1,7 +1,6 @@
 """A network for browsers: one picture in, ten probabilities out, as a LiteRT file made once for each content."""
 
 import hashlib
-from contextlib import suppress
 from pathlib import Path
 
 from cifar_model.errors import ModelError
@@ -9,7 +8,7 @@ from cifar_model.models.exporting.formats import write_litert
 from cifar_model.models.layout import MODEL_FILE
 from cifar_model.models.network import load_network
 from cifar_model.networks.backend import import_keras
-from cifar_model.storage import caches_dir, replacing
+from cifar_model.storage import caches_dir, keep_newest, replacing
 
 KEPT = 12  # files, 9 MB each for lab-net; the oldest go first
 _FORMAT = b"1"  # changes when the same network would give another file
@@ -60,12 +59,5 @@ def make_one_picture(model: Path) -> Path:
     network = load_network(model)
     with replacing(file) as temporary:
         write_litert(network, temporary, pictures=1)
-    _forget_old(file)
+    keep_newest(file, KEPT)
     return file
-
-
-def _forget_old(newest: Path) -> None:
-    with suppress(OSError):  # somebody else may be doing the same
-        files = sorted(newest.parent.glob("*.tflite"), key=lambda file: file.stat().st_mtime, reverse=True)
-        for file in [file for file in files if file != newest][KEPT - 1 :]:
-            file.unlink()

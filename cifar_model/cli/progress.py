@@ -46,16 +46,41 @@ def progress_bar(length: int | None, *, hidden: bool = False, of_bytes: bool = F
         yield Bar(progress, progress.add_task("", total=length))
 
 
-class TrainingDisplay:
+class _Display:
+    """Lines as they come, above a bar of rich's where the output is a terminal (`bar` is then not None)."""
+
+    err = False  # which stream its lines go to
+
+    def __init__(self):
+        self.bar, self.last_line = None, 0.0
+
+    def __exit__(self, *error):
+        if self.bar:
+            self.bar.stop()
+
+    def _say(self, line: str) -> None:
+        if self.bar:
+            self.bar.console.print(line, highlight=False, markup=False)
+        else:
+            click.echo(line, err=self.err)  # flushes
+
+    def _is_time(self, every: float) -> bool:
+        """Whether the last line is so many seconds old; a line then follows."""
+        if time.monotonic() - self.last_line < every:
+            return False
+        self.last_line = time.monotonic()
+        return True
+
+
+class TrainingDisplay(_Display):
     """How a training goes, on stdout: a bar below the lines of its epochs on a terminal, plain lines elsewhere.
 
     Called with ("progress", record), ("epoch", row), and with ("note", {"message": …}) or any other kind.
     """
 
     def __init__(self, *, every: float = LINE_SECONDS):
-        self.bar = self.task = None
-        self.every = every
-        self.last_line = 0.0
+        super().__init__()
+        self.task, self.every = None, every
 
     def __enter__(self):
         if sys.stdout.isatty():
@@ -71,15 +96,11 @@ class TrainingDisplay:
             self.bar.start()
         return self
 
-    def __exit__(self, *error):
-        if self.bar:
-            self.bar.stop()
-
     def __call__(self, kind: str, record: dict[str, Any]) -> None:
         if kind == "progress":
             self._progress(record)
         else:
-            _say(epoch_line(record) if kind == "epoch" else record["message"], self.bar)
+            self._say(epoch_line(record) if kind == "epoch" else record["message"])
 
     def _progress(self, record: dict[str, Any]) -> None:
         if self.bar:
@@ -88,9 +109,8 @@ class TrainingDisplay:
             if self.task is None:
                 self.task = self.bar.add_task("train", total=record["epochs"] * record["steps"], **record)
             self.bar.update(self.task, completed=done, **record)
-        elif time.monotonic() - self.last_line >= self.every:
-            self.last_line = time.monotonic()
-            _say(progress_line(record), self.bar)
+        elif self._is_time(self.every):
+            self._say(progress_line(record))
 
 
 def progress_line(record: dict[str, Any]) -> str:
@@ -112,22 +132,17 @@ def epoch_line(row: dict[str, Any]) -> str:
     )
 
 
-def _say(line: str, bar, *, err: bool = False) -> None:
-    """Print a line, above a bar where there is one."""
-    if bar:
-        bar.console.print(line, highlight=False, markup=False)
-    else:
-        click.echo(line, err=err)  # flushes
-
-
-class StagesDisplay:
+class StagesDisplay(_Display):
     """Stages one after the other, on stderr: a bar each on a terminal, a line every few seconds elsewhere.
 
     Called with ("progress", {stage, done, total, text}) and ("note", {message}).
     """
 
+    err = True
+
     def __init__(self):
-        self.last, self.bar, self.tasks = 0.0, None, {}
+        super().__init__()
+        self.tasks = {}
 
     def __enter__(self):
         if sys.stderr.isatty():
@@ -139,18 +154,13 @@ class StagesDisplay:
             self.bar.start()
         return self
 
-    def __exit__(self, *error):
-        if self.bar:
-            self.bar.stop()
-
     def __call__(self, kind: str, record: dict[str, Any]) -> None:
         if kind == "note":
-            return _say(record["message"], self.bar, err=True)
+            return self._say(record["message"])
         stage, done, total = record["stage"], record["done"], record["total"]
         if self.bar:
             if stage not in self.tasks:
                 self.tasks[stage] = self.bar.add_task(stage, total=total, text="")
             self.bar.update(self.tasks[stage], completed=done, text=record["text"])
-        elif done == total or time.monotonic() - self.last >= LINE_SECONDS:
-            self.last = time.monotonic()
-            click.echo(f"{stage}: {done:,}/{total:,}  {record['text']}".rstrip(), err=True)
+        elif self._is_time(0.0 if done == total else LINE_SECONDS):
+            self._say(f"{stage}: {done:,}/{total:,}  {record['text']}".rstrip())

@@ -27,7 +27,6 @@ from cifar_model.pictures.folders import is_litter, natural_key
 _MAX_ENTRIES = 500_000  # Kaggle's has 350,000
 _MAX_TOTAL = 1_000_000_000  # bytes in all once decompressed; CIFAR-10 as float32 has 740 million
 _MAX_ARRAY = 800_000_000  # bytes of one array
-_MAX_BATCH = 64 << 20  # bytes
 _PICTURES = (".png", ".jpg", ".jpeg")
 _ALIASES = {"plane": 0, "aeroplane": 0, "car": 1, "auto": 1}
 _HELD_OUT = 6  # of Kaggle's training pictures every sixth serves as a test, for its test pictures have no labels

@@ -369,6 +369,14 @@ class Card:
 
     __hash__ = None  # a card holds arrays
 
+    @property
+    def correction(self) -> dict[str, float]:
+        """What `trust.calibration.calibrate` takes; {} where nothing was fitted."""
+        known = self.calibration
+        if known is None or known.temperature is None:
+            return {}
+        return {"temperature": known.temperature, "even_share": known.even_share}
+
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> "Card":
         """Read a card's JSON object, of any age.

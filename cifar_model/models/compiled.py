@@ -24,7 +24,7 @@ from cifar_model.networks.backend import import_keras, on_tensorflow
 from cifar_model.networks.litert import LiteRTNetwork, litert_available
 from cifar_model.networks.portable import rebuilt
 from cifar_model.networks.views import with_features
-from cifar_model.storage import assets_dir, caches_dir, replacing
+from cifar_model.storage import assets_dir, caches_dir, keep_newest, replacing
 
 if TYPE_CHECKING:
     import keras
@@ -97,7 +97,7 @@ def compile_model(model: Path, network: "keras.Model | None" = None, *, beside: 
     except OSError as error:
         raise LabError(f"Can't write a compiled form of {model}: {error.strerror or error}.") from error
     if not beside:
-        _forget_old(file)
+        keep_newest(file, KEPT)
     return file
 
 
@@ -157,10 +157,3 @@ def _compare(network: "keras.Model", content: bytes) -> None:
             f"The compiled form of {network.name!r} answers otherwise than Keras: a probability differs by "
             f"{difference:.1e}, and {LARGEST_DIFFERENCE:.0e} is allowed."
         )
-
-
-def _forget_old(newest: Path) -> None:
-    with suppress(OSError):  # somebody else may be doing the same
-        files = sorted(newest.parent.glob("*.tflite"), key=lambda file: file.stat().st_mtime, reverse=True)
-        for file in [file for file in files if file != newest][KEPT - 1 :]:
-            file.unlink()

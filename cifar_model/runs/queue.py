@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
 
-from cifar_model.errors import RunError, SettingsError
-from cifar_model.runs.read import TICKET, RunInfo, list_runs
+from cifar_model.errors import RunError
+from cifar_model.runs.read import TICKET, RunInfo, list_runs, whole_number
 from cifar_model.runs.records import read_object
 from cifar_model.storage import write_json
 
 
 def max_queue() -> int:
     """How many runs may wait at a time: CIFAR_LAB_MAX_QUEUE, 10 by default."""
-    text = os.environ.get("CIFAR_LAB_MAX_QUEUE", "10")
-    try:
-        return max(0, int(text))
-    except ValueError:
-        raise SettingsError(f"CIFAR_LAB_MAX_QUEUE is {text!r}: set it to a whole number from 0 up.") from None
+    return whole_number("CIFAR_LAB_MAX_QUEUE", default=10, least=0)
 
 
 def check_room() -> None:

@@ -101,11 +101,16 @@ class Guesses:
 
 def max_runs() -> int:
     """How many runs may train at a time: CIFAR_LAB_MAX_RUNS, 1 by default."""
-    text = os.environ.get("CIFAR_LAB_MAX_RUNS", "1")
+    return whole_number("CIFAR_LAB_MAX_RUNS", default=1, least=1)
+
+
+def whole_number(variable: str, *, default: int, least: int) -> int:
+    """What an environment variable says, `least` where that is less; SettingsError where it is no whole number."""
+    text = os.environ.get(variable, str(default))
     try:
-        return max(1, int(text))
+        return max(least, int(text))
     except ValueError:
-        raise SettingsError(f"CIFAR_LAB_MAX_RUNS is {text!r}: set it to a whole number from 1 up.") from None
+        raise SettingsError(f"{variable} is {text!r}: set it to a whole number from {least} up.") from None
 
 
 _at_rest: dict[Path, tuple[tuple, RunInfo]] = {}  # by folder: runs that are over, as they were at these file times

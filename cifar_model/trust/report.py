@@ -81,10 +81,7 @@ class Report:
     @cached_property
     def calibration(self) -> dict[str, float]:
         """What `calibration.calibrate` needs: temperature and even share; {} where none was fitted."""
-        fitted = self._measured.calibration
-        if fitted is None or fitted.temperature is None:
-            return {}
-        return {"temperature": fitted.temperature, "even_share": fitted.even_share}
+        return self._measured.correction
 
     @cached_property
     def probabilities(self) -> np.ndarray | None:

@@ -23,14 +23,13 @@ def runtime_version() -> str:
 
 def about_model(model: ModelInfo, url: str | None) -> dict:
     """A model for the browser; `url` is None as long as its network is being prepared."""
-    calibration = model.card.stored["calibration"] if fitted(model, "calibration") else {}
     sets = model.card.stored["sets"] if fitted(model, "sets") else None
     scope, note = about_scope(model)
     return {
         "name": model.name,
         "title": model.title,
         "url": url,
-        "calibration": {key: calibration[key] for key in ("temperature", "even_share") if key in calibration},
+        "calibration": model.card.correction if fitted(model, "calibration") else {},
         "sets": sets and {key: sets[key] for key in ("penalty", "rank", "levels")},
         "scope": scope,
         "note": note,
