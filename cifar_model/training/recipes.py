@@ -40,7 +40,7 @@ class Recipe:
     resolutions: tuple[tuple[float, int], ...] = ((1.0, 32),)
     exposure_from: float = 0.5
     exposure_share: float = 0.5
-    mixup_share: float = 0.5
+    mixup_share: float = 0.8
     passes: int = 1
 
 
