@@ -4,7 +4,6 @@ export default function ({ data, parentElement }) {
   if (!root.bars) {
     root.bars = makeBars(data.classes);
     root.replaceChildren(root.bars.list);
-    root.bars.set(data.classes.map(() => 0));
     void root.bars.list.offsetWidth; // lets the first bars grow from nothing
     root.bars.list.classList.add("moving");
   }

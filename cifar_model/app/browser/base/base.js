@@ -39,7 +39,8 @@ const makeBars = (classes) => {
     const fill = element("div", "fill");
     track.setAttribute("aria-hidden", "true");
     track.append(fill);
-    const value = element("span", "value");
+    fill.style.transform = "scaleX(0)"; // until there is an answer
+    const value = element("span", "value", "–");
     row.append(element("span", "name", name), track, value);
     row.style.setProperty("--color", color);
     list.append(row);

@@ -542,7 +542,6 @@ class Page {
     const { find, element, data } = this;
     this.bars = this.makeBars(data.classes);
     find(".places").replaceChildren(this.bars.list);
-    this.bars.set(data.classes.map(() => 0));
     this.bars.list.classList.add("moving");
     this.bars.list.setAttribute("aria-label", "Probabilities of the ten classes");
     find(".winner").replaceChildren(element("span", "dot"), element("span", "what", ""));
