@@ -23,7 +23,7 @@ BATCH = 256
 def main(data, models, files, rounds, repeats):
     """Answers a second from files and from arrays, milliseconds for one picture, next to ONNX Runtime.
 
-    Small JPEG files are written from the test pictures; `files` decodes and answers them as `classify` does,
+    Small JPEG files are written from the test images; `files` decodes and answers them as `classify` does,
     `arrays` answers the same pictures already in memory. Both alternate. Wanted: files at least 0.7 of arrays,
     one picture in at most 5 ms for seed-cnn, at least 0.7 of ONNX Runtime's speed.
     """

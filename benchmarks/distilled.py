@@ -1,4 +1,4 @@
-"""What networks learn from the distilled pictures alone, next to as many random real photographs."""
+"""What networks learn from the distilled images alone, next to as many random real photographs."""
 
 import click
 import numpy as np
@@ -11,9 +11,9 @@ from benchmarks._common import Table, benchmark, data_option, say
 @click.option("--network", "networks", multiple=True, default=("seed-cnn",), show_default=True, help="May be repeated.")
 @click.option("--recipe", default="quick", show_default=True, help="As in train --data mini.")
 @click.option("--runs", default=3, show_default=True, type=click.IntRange(1, 20), help="Trainings of each kind.")
-@click.option("--folder", help="Distilled pictures [default: those that ship].")
+@click.option("--folder", help="Distilled images [default: those that ship].")
 def main(data, networks, recipe, runs, folder):
-    """Train on the distilled pictures, and on as many random real ones; score both on the real test images.
+    """Train on the distilled images, and on as many random real ones; score both on the real test images.
 
     Wanted: seed-cnn at 50 % or better, after at most 60 seconds of training on two cores.
     """

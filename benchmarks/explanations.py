@@ -23,7 +23,7 @@ ON_CARD = "another picture"  # the shipped method hides by mean colour and blur:
     type=click.Choice(["test", "held-out"]),
     default="test",
     show_default=True,
-    help="held-out: of the training pictures those that `train` holds out, by which the method was chosen.",
+    help="held-out: of the training images those that `train` holds out, by which the method was chosen.",
 )
 @click.option("--method", "chosen", multiple=True, help="Only those whose name begins so [default: all].")
 @click.option("--write-card", is_flag=True, help="Write the shipped method's figures into each model's card.json.")

@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks._common import Enough, Table, benchmark, data_option, say, settings_of, temporary_run
 
-SAMPLE = 1000  # test pictures asked first; all of them only where these come near the mark
+SAMPLE = 1000  # test images asked first; all of them only where these come near the mark
 NEAR = 0.04  # more than two standard errors of an accuracy around 70 % on SAMPLE pictures
 EVALUATION_BATCH = 500
 

@@ -69,7 +69,7 @@ def cifar10_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_cifar10(tmp_path_factory) -> Path:
-    """A generated data set that can be learnt, as Parquet files: 400 train and 100 test pictures."""
+    """A generated data set that can be learnt, as Parquet files: 400 train and 100 test images."""
     folder = tmp_path_factory.mktemp("tiny-cifar10")
     write_parquet(folder / "train-00000-of-00001.parquet", *make_pictures(40, seed=1))
     write_parquet(folder / "test-00000-of-00001.parquet", *make_pictures(10, seed=2))

@@ -1,4 +1,4 @@
-"""Without CIFAR-10: learning from the distilled pictures, and homes that can't be written to."""
+"""Without CIFAR-10: learning from the distilled images, and homes that can't be written to."""
 
 import json
 from types import SimpleNamespace

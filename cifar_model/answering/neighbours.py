@@ -1,4 +1,4 @@
-"""The training pictures nearest to a picture, in a network's features."""
+"""The training images nearest to a picture, in a network's features."""
 
 import hashlib
 import logging
@@ -62,9 +62,9 @@ def _unit(features: np.ndarray) -> np.ndarray:
 
 
 class Neighbours:
-    """The training pictures nearest to a picture in a network's features (`Classifier.features`).
+    """The training images nearest to a picture in a network's features (`Classifier.features`).
 
-    The features of all training pictures are computed once for a model's weights and a data set, and kept as
+    The features of all training images are computed once for a model's weights and a data set, and kept as
     float16 .npy under `cache.cache_root()`.
 
     Parameters
@@ -74,7 +74,7 @@ class Neighbours:
 
     Attributes
     ----------
-    images : uint8 (m, 32, 32, 3), the training pictures, read-only; labels : int64 (m,)
+    images : uint8 (m, 32, 32, 3), the training images, read-only; labels : int64 (m,)
 
     Raises
     ------
@@ -128,7 +128,7 @@ class Neighbours:
             yield min(start + batch_size, m)
 
     def nearest(self, images: np.ndarray, k: int = 5) -> tuple[np.ndarray, np.ndarray]:
-        """The training pictures nearest to each of `images`, uint8 (n, 32, 32, 3), by cosine distance.
+        """The training images nearest to each of `images`, uint8 (n, 32, 32, 3), by cosine distance.
 
         Computes what `prepare` does first where that has not been done. Returns indices int64 (n, k) into the
         attributes images and labels, nearest first, and distances float32 (n, k), 0–2. A picture that was trained
@@ -158,4 +158,4 @@ class Neighbours:
                 np.save(temporary, bank, allow_pickle=False)
         except (OSError, LabError) as error:
             advice = "set CIFAR_LAB_CACHE to a folder that can be written."
-            log.warning("Features of the training pictures can't be kept (%s): %s", error, advice)
+            log.warning("Features of the training images can't be kept (%s): %s", error, advice)

@@ -120,7 +120,7 @@ def reliability_chart(bins: np.ndarray, bins_before: np.ndarray | None = None) -
 
 
 def scope_chart(edges: np.ndarray, test: np.ndarray, outside: np.ndarray, threshold: float) -> alt.LayerChart:
-    """Two histograms of the out-of-scope score: test pictures of the ten classes, and pictures that show nothing.
+    """Two histograms of the out-of-scope score: test images of the ten classes, and pictures that show nothing.
 
     edges: float (k+1,), rising. test, outside: counts (k,), each drawn as shares of its sum. threshold: below it a
     picture is called out of scope.

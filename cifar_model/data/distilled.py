@@ -1,4 +1,4 @@
-"""The distilled pictures that ship with the project: where they lie, what they are worth, reading them."""
+"""The distilled images that ship with the project: where they lie, what they are worth, reading them."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ TEST_SET = "10,000 real test images of CIFAR-10 (JPEG q75 copy)"  # that the shi
 
 
 def mini_dir() -> Path:
-    """Where the distilled pictures lie: they ship with the project."""
+    """Where the distilled images lie: they ship with the project."""
     return assets_dir() / "mini"
 
 
 def mini_source() -> Source | None:
-    """The distilled pictures that ship with the project; None in a checkout without them."""
+    """The distilled images that ship with the project; None in a checkout without them."""
     files = tuple(mini_dir() / name for name in ("train.png", "validation.png"))
     return Source(MINI, mini_dir(), files) if all(file.is_file() for file in files) else None
 
 
 def mini_counts() -> tuple[int, int]:
-    """How many distilled pictures there are to train and to validate with, by the size of their files; 0 where none."""
+    """How many distilled images there are to train and to validate with, by the size of their files; 0 where none."""
     counts = []
     source = mini_source()
     for file in source.files if source else ():
@@ -40,7 +40,7 @@ def mini_counts() -> tuple[int, int]:
 
 
 def mini_score(network: str) -> tuple[float, int] | None:
-    """What `network` scores on CIFAR-10's test images after learning from the distilled pictures alone.
+    """What `network` scores on CIFAR-10's test images after learning from the distilled images alone.
 
     Read from the card beside them: mean accuracy (0 to 1) and the number of runs; None where it says nothing.
     """
@@ -52,7 +52,7 @@ def mini_score(network: str) -> tuple[float, int] | None:
 
 
 def describe_mini(network: str) -> str:
-    """What the distilled pictures are, and what to expect of a network that learns from them alone."""
+    """What the distilled images are, and what to expect of a network that learns from them alone."""
     expected = ""
     if score := mini_score(network):
         expected = (
@@ -72,7 +72,7 @@ CLASSES = len(CLASS_NAMES)
 
 
 def read_mini(folder: str | os.PathLike | None = None) -> tuple[Split, Split]:
-    """Distilled pictures as `(x_train, y_train), (x_validation, y_validation)`, by class and in the sheet's order.
+    """Distilled images as `(x_train, y_train), (x_validation, y_validation)`, by class and in the sheet's order.
 
     Pictures are uint8 (n, 32, 32, 3), RGB; labels int64 (n,), 0 to 9. `folder` defaults to those that ship.
 
@@ -84,7 +84,7 @@ def read_mini(folder: str | os.PathLike | None = None) -> tuple[Split, Split]:
 
 
 def mini_card(folder: str | os.PathLike | None = None) -> dict:
-    """How distilled pictures were made and what they are worth. Raises ModelError where there is no such card."""
+    """How distilled images were made and what they are worth. Raises ModelError where there is no such card."""
     return read_json(Path(folder or mini_dir()) / "card.json")
 
 

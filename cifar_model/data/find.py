@@ -20,7 +20,7 @@ _KERAS_FOLDERS = ("cifar-10-batches-py-target/cifar-10-batches-py", "cifar-10-ba
 def find_source(data_dir: str | os.PathLike[str] | None = None, *, mini: bool = False) -> Source:
     """Find CIFAR-10 without reading it: `data_dir`, else CIFAR10_DIR, else Keras's download cache.
 
-    Where the distilled pictures that ship with the project will do, as for training, `mini` admits them: asked for
+    Where the distilled images that ship with the project will do, as for training, `mini` admits them: asked for
     by the name "mini", or found when no place is named and CIFAR-10 is nowhere.
 
     Raises DatasetError, naming the three ways to get the data, if there is none.

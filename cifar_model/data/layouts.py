@@ -29,7 +29,7 @@ _MAX_TOTAL = 1_000_000_000  # bytes in all once decompressed; CIFAR-10 as float3
 _MAX_ARRAY = 800_000_000  # bytes of one array
 _PICTURES = (".png", ".jpg", ".jpeg")
 _ALIASES = {"plane": 0, "aeroplane": 0, "car": 1, "auto": 1}
-_HELD_OUT = 6  # of Kaggle's training pictures every sixth serves as a test, for its test pictures have no labels
+_HELD_OUT = 6  # of Kaggle's training images every sixth serves as a test, for its test images have no labels
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ Split = tuple[np.ndarray, np.ndarray]
 # The official archive, and what keras.datasets.cifar10 (keras/src/datasets/cifar10.py) knows of it.
 ARCHIVE_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 ARCHIVE_SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
-MINI = "mini"  # the name of the distilled pictures, as in --data mini
+MINI = "mini"  # the name of the distilled images, as in --data mini
 
 # Keras 3 unpacks into, and Keras 2 unpacked into, these names below its datasets folder.
 KERAS_ARCHIVES = ("cifar-10-batches-py-target_archive", "cifar-10-batches-py.tar.gz")

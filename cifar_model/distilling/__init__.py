@@ -1,1 +1,1 @@
-"""Making the distilled pictures."""
+"""Making the distilled images."""

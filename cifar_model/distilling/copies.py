@@ -1,4 +1,4 @@
-"""How near distilled pictures come to photographs: a check that none is a copy."""
+"""How near distilled images come to photographs: a check that none is a copy."""
 
 from collections.abc import Callable
 

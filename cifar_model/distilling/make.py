@@ -28,7 +28,7 @@ from cifar_model.errors import SettingsError
 from cifar_model.networks.backend import import_keras
 from cifar_model.storage import write_json
 
-HELD_OUT = 5_000  # training images that the validation pictures are made from, and the training pictures are not
+HELD_OUT = 5_000  # training images that the validation images are made from, and the training images are not
 
 Report = Callable[[str, dict], None]
 
@@ -44,8 +44,8 @@ def distill(
 ) -> dict:
     """Make the pictures and write them to the folder `out`, with their card.
 
-    The training pictures see all training images but the last 5,000 (a quarter, where there are fewer than 20,000),
-    the validation pictures those alone, and networks of their own. A call that was broken off goes on from its last
+    The training images see all training images but the last 5,000 (a quarter, where there are fewer than 20,000),
+    the validation images those alone, and networks of their own. A call that was broken off goes on from its last
     checkpoint, which lies in `out` until all is done.
 
     Parameters

@@ -32,7 +32,7 @@ class Maker:
         self.checkpoint, self.identity = checkpoint, identity
         self.members = [np.flatnonzero(labels == label) for label in range(CLASSES)]
         if (fewest := min(map(len, self.members))) < MIXED:
-            raise DatasetError(f"A class has {fewest} training pictures; at least {MIXED} are needed of each.")
+            raise DatasetError(f"A class has {fewest} training images; at least {MIXED} are needed of each.")
         self.mean = np.asarray(PIXEL_MEAN, np.float32)
         self.deviation = np.sqrt(np.asarray(PIXEL_VARIANCE, np.float32))
         self.low, self.high = -self.mean / self.deviation, (255 - self.mean) / self.deviation

@@ -1,4 +1,4 @@
-"""What a network scores on photographs after learning from distilled pictures alone."""
+"""What a network scores on photographs after learning from distilled images alone."""
 
 import time
 

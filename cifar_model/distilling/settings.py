@@ -1,4 +1,4 @@
-"""What decides the distilled pictures, apart from the data."""
+"""What decides the distilled images, apart from the data."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Distilled pictures written as two sheets and a card."""
+"""Distilled images written as two sheets and a card."""
 
 import os
 from pathlib import Path

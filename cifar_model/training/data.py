@@ -48,7 +48,7 @@ class TrainingData:
 
 def load_data(settings: Settings) -> TrainingData:
     """Find, read and split the images that `settings` name; DatasetError where there are none."""
-    # The distilled pictures only where the settings say so: a resumed run never changes its data unseen.
+    # The distilled images only where the settings say so: a resumed run never changes its data unseen.
     source = find_source(settings.data, mini=settings.data == MINI)
     parts = _distilled(settings) if source.kind == MINI else _cifar10(settings)
     outliers = None
@@ -74,7 +74,7 @@ def _cifar10(settings: Settings) -> dict:
 
 
 def _distilled(settings: Settings) -> dict:
-    """The distilled pictures, which have no test part; shown are the ten sample photographs, for those are real."""
+    """The distilled images, which have no test part; shown are the ten sample photographs, for those are real."""
     (images, labels), selection = read_mini()
     order = np.argsort(fingerprints(images), kind="stable")
     kept = order[: max(1, round(len(images) * settings.fraction))]

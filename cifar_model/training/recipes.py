@@ -20,11 +20,11 @@ class Recipe:
         ``((until, size), …)``: picture side until that share of the steps (progressive resizing).
     exposure_from, exposure_share
         With outlier exposure: share of the steps after which pictures of other things come in, and how many of them
-        for each training picture of a step.
+        for each training image of a step.
     mixup_share
         With mixup: share of each batch that is blended.
     passes
-        How often an epoch goes through the training pictures, each time augmented anew.
+        How often an epoch goes through the training images, each time augmented anew.
     """
 
     epochs: int
@@ -80,7 +80,7 @@ RECIPE_TABLE = {
     },
 }
 
-# For the thousand distilled pictures, where one pass takes a blink: an epoch here is several.
+# For the thousand distilled images, where one pass takes a blink: an epoch here is several.
 _PLAIN_MINI = {
     "seed": Recipe(15, 32, 1e-3, "adam", augment=False, schedule="constant", passes=5),
     "quick": Recipe(20, 125, 3e-3, "adam", augment=True, shift=3, passes=5),
@@ -110,5 +110,5 @@ def schedule_factor(recipe: Recipe, progress: float) -> float:
 
 
 def resolution_at(recipe: Recipe, progress: float) -> int:
-    """Side in pixels of the training pictures at `progress` (0 to 1)."""
+    """Side in pixels of the training images at `progress` (0 to 1)."""
     return next((size for until, size in recipe.resolutions if progress < until), recipe.resolutions[-1][1])

@@ -28,7 +28,7 @@ class Settings:
 
     epochs, batch_size, learning_rate, optimizer and augment default to the recipe's own values (see
     `default_settings`). fraction is the share of the training part to use, validation the share of the
-    training images held out (not of the distilled pictures, ``data="mini"``, which have recipes and validation
+    training images held out (not of the distilled images, ``data="mini"``, which have recipes and validation
     pictures of their own); start_from names a model of the same network whose weights to begin with; outliers
     names pictures of other things to show as well ("cifar100" or a path, "none" for none; see `outliers`); mixup is
     the alpha of mixup's Beta(alpha, alpha), 0 for no blends (Zhang et al. 2018, arXiv:1710.09412); early_stopping is

@@ -27,8 +27,8 @@ from cifar_model.errors import ModelError, SettingsError
 
 LEVELS = (90, 95, 99)
 
-# Chosen once, on held-out pictures of the shipped networks. Ten classes have no long tail to cut: larger penalties gave
-# larger sets at 99 %, and so did choosing on a fifth of 2,500 held-out pictures, which is how the paper does it.
+# Chosen once, on held-out images of the shipped networks. Ten classes have no long tail to cut: larger penalties gave
+# larger sets at 99 %, and so did choosing on a fifth of 2,500 held-out images, which is how the paper does it.
 PENALTY = 0.003
 RANK = 3
 

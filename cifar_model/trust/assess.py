@@ -75,8 +75,8 @@ def assess(
     Parameters
     ----------
     network : as it is deployed, from pixels to probabilities
-    selection : held-out pictures, which may have chosen the epoch
-    untouched : other held-out pictures, which took part in no choice: the promise of answer sets rests on that
+    selection : held-out images, which may have chosen the epoch
+    untouched : other held-out images, which took part in no choice: the promise of answer sets rests on that
     test : pictures that it is scored on
     between : called after each batch
     """

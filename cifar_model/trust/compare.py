@@ -9,7 +9,7 @@ from cifar_model.trust.report import Report
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models on the same test pictures: indexes of those where their answers differ, the surest pair first.
+    """Two models on the same test images: indexes of those where their answers differ, the surest pair first.
 
     first_right : only the first is right; second_right : only the second; both_wrong : in different ways
     agree : how many they answer alike
@@ -22,7 +22,7 @@ class Comparison:
 
 
 def in_order_of(first: Report, second: Report) -> Report | None:
-    """`second` with its answers in the order of the first's; None where they are not on the same test pictures.
+    """`second` with its answers in the order of the first's; None where they are not on the same test images.
 
     Pictures are told by their content; of answers without fingerprints, which older versions kept, by their order.
     """

@@ -1,4 +1,4 @@
-"""What a model's directory tells about it: its card and its answers on the test pictures, checked and in words.
+"""What a model's directory tells about it: its card and its answers on the test images, checked and in words.
 
 What is missing or makes no sense is None here. Needs neither TensorFlow nor pandas.
 """
@@ -33,7 +33,7 @@ class Report:
 
     name : of the model; path : its directory, or the file of one epoch; card : empty where there is none
     problems : what can't be read or makes no sense, in words
-    answers : the network's own softmax on the test pictures and their labels
+    answers : the network's own softmax on the test images and their labels
     """
 
     name: str
@@ -57,7 +57,7 @@ class Report:
 
     @cached_property
     def accuracy(self) -> float | None:
-        """Share of right answers on the test pictures, 0–1."""
+        """Share of right answers on the test images, 0–1."""
         if (known := self.score("test_accuracy")) is not None:
             return known
         if self.answers is None or self.predicted is None:
@@ -66,14 +66,14 @@ class Report:
 
     @cached_property
     def test_pictures(self) -> int | None:
-        """How many test pictures it was scored on."""
+        """How many test images it was scored on."""
         if self.answers is not None:
             return len(self.answers.labels)
         return self._measured.data.test
 
     @cached_property
     def margin(self) -> float | None:
-        """Half the width of the 95 % interval around `accuracy`: what other test pictures would have changed."""
+        """Half the width of the 95 % interval around `accuracy`: what other test images would have changed."""
         if self.accuracy is None or not self.test_pictures:
             return None
         return 1.96 * math.sqrt(self.accuracy * (1 - self.accuracy) / self.test_pictures)
@@ -85,14 +85,14 @@ class Report:
 
     @cached_property
     def probabilities(self) -> np.ndarray | None:
-        """Its answers on the test pictures as it gives them, calibrated: float32 (n, 10)."""
+        """Its answers on the test images as it gives them, calibrated: float32 (n, 10)."""
         if self.answers is None:
             return None
         return calibrate(self.answers.probabilities, self.calibration)
 
     @cached_property
     def predicted(self) -> np.ndarray | None:
-        """Its most probable class of each test picture: int64 (n,)."""
+        """Its most probable class of each test image: int64 (n,)."""
         return None if self.answers is None else self.answers.probabilities.argmax(axis=1)
 
     @cached_property
@@ -117,14 +117,14 @@ class Report:
         return precision, recall
 
     def mistakes(self) -> np.ndarray:
-        """Test pictures that it gets wrong, the surest first: int (k,); none where its answers weren't kept."""
+        """Test images that it gets wrong, the surest first: int (k,); none where its answers weren't kept."""
         if self.answers is None or self.probabilities is None:
             return np.empty(0, int)
         wrong = np.flatnonzero(self.predicted != self.answers.labels)
         return wrong[np.argsort(-self.probabilities[wrong].max(axis=1), kind="stable")]
 
     def cell(self, truth: int, answer: int) -> np.ndarray:
-        """Test pictures of class `truth` that it takes for `answer`, the surest first: int (k,), as `mistakes`."""
+        """Test images of class `truth` that it takes for `answer`, the surest first: int (k,), as `mistakes`."""
         if self.answers is None or self.probabilities is None:
             return np.empty(0, int)
         inside = np.flatnonzero((self.answers.labels == truth) & (self.predicted == answer))
@@ -150,7 +150,7 @@ class Report:
 
     @cached_property
     def calibration_error(self) -> float | None:
-        """Mean gap between its percentages and how often they hold, 0–1, on the test pictures."""
+        """Mean gap between its percentages and how often they hold, 0–1, on the test images."""
         return self._error("expected_calibration_error", self.bins)
 
     @cached_property

@@ -25,7 +25,7 @@ from cifar_model.trust.calibration import calibrate
 
 
 class Reader(FakeWorker):
-    """Reads the test pictures in this process."""
+    """Reads the test images in this process."""
 
     def close(self):
         pass
@@ -33,7 +33,7 @@ class Reader(FakeWorker):
 
 @pytest.fixture
 def page(lab, tmp_path, tiny_cifar10, monkeypatch):  # noqa: F811
-    """The Models page with two models that were scored on the generated test pictures."""
+    """The Models page with two models that were scored on the generated test images."""
     monkeypatch.setenv("CIFAR10_DIR", str(tiny_cifar10))
     monkeypatch.setattr(resources, "Worker", Reader)
     _, (images, labels) = load_cifar10()

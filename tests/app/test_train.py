@@ -107,7 +107,7 @@ def nowhere(monkeypatch, tmp_path):
 
 @pytest.fixture
 def mini(monkeypatch, tmp_path):
-    """Small sheets in the place of the distilled pictures."""
+    """Small sheets in the place of the distilled images."""
     pictures = np.random.default_rng(0).integers(0, 256, (10, 3, 32, 32, 3), np.uint8)
     monkeypatch.setattr(distilled, "mini_dir", lambda: tmp_path / "mini")
     card = {"scores": {"seed-cnn": {"real_test_accuracy_mean": 0.5678, "runs": 3}}}

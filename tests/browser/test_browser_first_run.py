@@ -27,7 +27,7 @@ OUT_OF_REACH = "http://127.0.0.1:9"
 OURS = ("CIFAR10_DIR", "CIFAR_LAB_CACHE", "CIFAR_LAB_RUNS", "KERAS_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME")
 
 pytestmark = [
-    pytest.mark.skipif(mini_source() is None, reason="no distilled pictures in this checkout"),
+    pytest.mark.skipif(mini_source() is None, reason="no distilled images in this checkout"),
     pytest.mark.skipif(not (assets_dir() / "models" / "lab-net").exists(), reason="no bundled model in this checkout"),
 ]
 

@@ -1,4 +1,4 @@
-"""The Models page in a real browser: a model with made-up answers to generated test pictures, and a real network."""
+"""The Models page in a real browser: a model with made-up answers to generated test images, and a real network."""
 
 import re
 import shutil

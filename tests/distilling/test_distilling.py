@@ -1,4 +1,4 @@
-"""Distilled pictures: their files, the search for copies, and the making of them."""
+"""Distilled images: their files, the search for copies, and the making of them."""
 
 import json
 import subprocess
@@ -337,7 +337,7 @@ def test_scores_come_from_a_training_on_these_pictures_alone(tiny_cifar10):
 # What ships
 
 
-@pytest.mark.skipif(not (mini_dir() / "train.png").exists(), reason="no distilled pictures in this checkout")
+@pytest.mark.skipif(not (mini_dir() / "train.png").exists(), reason="no distilled images in this checkout")
 def test_the_shipped_pictures_keep_what_they_promise():
     (x, y), (x_val, y_val) = read_mini()
     card = mini_card()

@@ -1,4 +1,4 @@
-"""The test pictures behind a number: awaited, in a gallery, one opened."""
+"""The test images behind a number: awaited, in a gallery, one opened."""
 
 import numpy as np
 import streamlit as st
@@ -23,7 +23,7 @@ TILE = "5.9rem"
 
 
 def await_pictures() -> None:
-    """Draw the page again once the test pictures have been read."""
+    """Draw the page again once the test images have been read."""
     try:
         waiting = resources.test_split() is None
     except LabError:
@@ -61,7 +61,7 @@ class TestPictures:
 
 
 def test_pictures(report: Report, *, quiet: bool = False) -> TestPictures | None:
-    """The test pictures that a model was scored on, or None, having said why (in few words if `quiet`)."""
+    """The test images that a model was scored on, or None, having said why (in few words if `quiet`)."""
     if report.answers is None:
         return None
     try:
@@ -102,7 +102,7 @@ def test_pictures(report: Report, *, quiet: bool = False) -> TestPictures | None
 def test_gallery(
     numbers: np.ndarray, pictures: TestPictures, tell, *, key: str, label: str, reports: list[Report], a_page: int = 18
 ) -> None:
-    """Test pictures, some at a time; a click opens one. `tell`: number → title, note, colour of its tile."""
+    """Test images, some at a time; a click opens one. `tell`: number → title, note, colour of its tile."""
     if absent := len(numbers) - len(pictures.present(numbers)):
         st.caption(f"{absent:,} of these {len(numbers):,} are not in the copy of CIFAR-10 here, and are left out.")
         numbers = pictures.present(numbers)
@@ -134,7 +134,7 @@ def _close() -> None:
 
 @st.dialog("A test image", on_dismiss=_close, width="medium")
 def _open_picture(number: int, pictures: TestPictures, reports: list[Report]) -> None:
-    """One test picture, large, with all that was answered, and where to take it."""
+    """One test image, large, with all that was answered, and where to take it."""
     pixels = pictures[number]
     truth = CLASS_NAMES[reports[0].answers.labels[number]]
     left, right = st.columns([1, 1.4], gap="medium")

@@ -6,7 +6,7 @@ from cifar_model.app.shared.options import LINK, write_link
 from cifar_model.app.shared.remembered import remember
 from cifar_model.classes import CLASS_NAMES
 
-OPENED = "models_opened"  # session key: (gallery, test picture) that a visitor looks at closely
+OPENED = "models_opened"  # session key: (gallery, test image) that a visitor looks at closely
 CELL = "models_cell"  # session key: (truth, answer) of the confusion matrix
 QUESTION = "models_question"  # session key: the question that is open
 

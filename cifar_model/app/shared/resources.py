@@ -44,7 +44,7 @@ KEPT_SWEEPS = 200  # 15 kB each
 LOOK_SECONDS = 0.2  # between two looks at all runs, however many visitors ask
 IDLE_SECONDS = 600.0  # after which the process with Keras ends: it holds a gigabyte
 DECODERS = 2  # processes that decode side by side, the second while there is work for it
-PAIRS_EACH = 2  # random pairs of test pictures for each two classes
+PAIRS_EACH = 2  # random pairs of test images for each two classes
 
 
 @st.cache_resource(show_spinner=False)
@@ -240,7 +240,7 @@ def _opened(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_split() -> tuple[np.ndarray, np.ndarray] | None:
-    """CIFAR-10's test pictures uint8 (n, 32, 32, 3) and labels int64 (n,), or None while they are being read.
+    """CIFAR-10's test images uint8 (n, 32, 32, 3) and labels int64 (n,), or None while they are being read.
 
     Raises DatasetError: there is no data, or it is broken.
     """
@@ -256,7 +256,7 @@ def test_split() -> tuple[np.ndarray, np.ndarray] | None:
 
 def _test_source() -> tuple[Source, tuple]:
     source = find_source()
-    if source.kind == "mini":  # what the project ships to train on has no test pictures
+    if source.kind == "mini":  # what the project ships to train on has no test images
         raise DatasetError(f"CIFAR-10 is not on this machine.\n{THREE_WAYS}")
     return source, tuple(file.stat().st_mtime_ns for file in source.files[:100] if file.is_file())
 
@@ -354,7 +354,7 @@ def _explain(model: Path, stamp: tuple | None, pixels: np.ndarray, class_index: 
 
 
 def nearest(model: Path, pixels: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The training pictures most alike to a picture, as in `evidence.nearest`; `neighbours` must be done."""
+    """The training images most alike to a picture, as in `evidence.nearest`; `neighbours` must be done."""
     return _nearest(model, version(model), pixels, k)
 
 
@@ -410,7 +410,7 @@ class Mixes:
 def mid_blends_of(model: Path, source: str) -> Task | None:
     """Mid-blends of all pairs of the "samples", or of random "test" pictures: a Task whose result is Mixes.
 
-    None while the test pictures are being read; DatasetError as `test_split`.
+    None while the test images are being read; DatasetError as `test_split`.
     """
     if source == "test" and test_split() is None:
         return None

@@ -1,4 +1,4 @@
-"""Why an answer: where in a picture the evidence for a class lies, and the training pictures most alike to it."""
+"""Why an answer: where in a picture the evidence for a class lies, and the training images most alike to it."""
 
 import numpy as np
 import streamlit as st

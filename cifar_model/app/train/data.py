@@ -39,7 +39,7 @@ class Choices:
 
 
 def find_choices() -> Choices:
-    """Look for CIFAR-10 and for the distilled pictures."""
+    """Look for CIFAR-10 and for the distilled images."""
     mini = (MINI,) if mini_source() else ()
     try:
         find_source()

@@ -1,4 +1,4 @@
-"""The distilled pictures, to look at."""
+"""The distilled images, to look at."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OVERVIEW_SIDE = 2  # of the square of pictures that stands for a class
 
 
 def mini_section() -> None:
-    """The distilled pictures of each class, enlarged; made only when somebody looks."""
+    """The distilled images of each class, enlarged; made only when somebody looks."""
     place = st.expander(
         "Look at the distilled images", icon=":material/grid_view:", on_change="rerun", key="train_mini_open"
     )
@@ -48,14 +48,14 @@ def mini_pictures() -> None:
 
 @st.cache_data(show_spinner=False)
 def _distilled(name: str) -> list[bytes]:
-    """The training pictures of a class as PNG files, each pixel a square of eight by eight."""
+    """The training images of a class as PNG files, each pixel a square of eight by eight."""
     (images, labels), _ = read_mini()
     return [encode_png(pixels, scale=8) for pixels in images[labels == CLASS_NAMES.index(name)]]
 
 
 @st.cache_data(show_spinner=False)
 def _overview(name: str) -> bytes:
-    """The first training pictures of a class, as a square of two by two."""
+    """The first training images of a class, as a square of two by two."""
     (images, labels), _ = read_mini()
     own = images[labels == CLASS_NAMES.index(name)]
     side = min(OVERVIEW_SIDE, math.isqrt(len(own)))

@@ -35,7 +35,7 @@ def run_panel(run: RunInfo) -> None:
 
 
 def _of_mini(network: str) -> str:
-    """What to know of a run on the distilled pictures."""
+    """What to know of a run on the distilled images."""
     line = ":material/science: Trains on **distilled images**; its validation images are synthetic too."
     line += " Its percentages are not calibrated: that takes real photographs."
     if score := mini_score(network):

@@ -1,4 +1,4 @@
-"""Where the evidence lies, and which training pictures are nearest."""
+"""Where the evidence lies, and which training images are nearest."""
 
 from collections import OrderedDict
 from pathlib import Path
@@ -10,8 +10,8 @@ from cifar_model.app.workers.beliefs import loaded_classifier
 from cifar_model.charts.heat import overlay
 from cifar_model.pictures.encode import encode_png
 
-KEPT_BANKS = 3  # of training pictures' features, 25 MB each for lab-net
-PORTION = 32  # training pictures a request: nobody waits longer than for these
+KEPT_BANKS = 3  # of training images' features, 25 MB each for lab-net
+PORTION = 32  # training images a request: nobody waits longer than for these
 
 
 def explain(model: Path, pixels: np.ndarray, class_index: int) -> bytes | None:
@@ -21,12 +21,12 @@ def explain(model: Path, pixels: np.ndarray, class_index: int) -> bytes | None:
 
 
 def neighbours_ready(model: Path) -> bool:
-    """Whether the features of all training pictures are at hand."""
+    """Whether the features of all training images are at hand."""
     return _neighbours_of(model)[0].is_ready()
 
 
 def prepare_neighbours(model: Path) -> tuple[int, int]:
-    """One portion of the features of all training pictures, of which `nearest` needs all; how many of how many.
+    """One portion of the features of all training images, of which `nearest` needs all; how many of how many.
 
     DatasetError where CIFAR-10 is not at hand.
     """
@@ -40,7 +40,7 @@ def prepare_neighbours(model: Path) -> tuple[int, int]:
 
 
 def nearest(model: Path, pixels: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The k training pictures most alike to uint8 (32, 32, 3), nearest first, and how alike, 0 to 1.
+    """The k training images most alike to uint8 (32, 32, 3), nearest first, and how alike, 0 to 1.
 
     Returns pictures uint8 (k, 32, 32, 3), labels int64 (k,) and cosines float32 (k,).
     """

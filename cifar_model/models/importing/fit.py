@@ -84,7 +84,7 @@ def scaled(images: np.ndarray, pixels: str) -> np.ndarray:
 def labelled_pictures(data: str | None = None) -> tuple[np.ndarray, np.ndarray, str]:
     """Pictures uint8 (n, 32, 32, 3) with labels int64 (n,), and what they are, with their number.
 
-    Test images of CIFAR-10 evenly among all; without them the distilled pictures and the sample photographs.
+    Test images of CIFAR-10 evenly among all; without them the distilled images and the sample photographs.
     """
     try:
         if find_source(data).kind != MINI:
