@@ -1,4 +1,4 @@
-"""What a classifier believes: ten bars for one picture, ten curves along a mix."""
+"""What a classifier believes along a mix, as ten curves."""
 
 import altair as alt
 import numpy as np
@@ -8,44 +8,8 @@ from cifar_model.charts.style import NEUTRAL, finish_chart
 from cifar_model.classes import CLASS_COLORS, CLASS_NAMES
 from cifar_model.errors import LabError, SettingsError
 from cifar_model.pictures.winners import winner_changes
-from cifar_model.text import percent
 
 CLASS_SCALE = alt.Scale(domain=list(CLASS_NAMES), range=list(CLASS_COLORS.values()))
-
-
-def probability_bars(probabilities: np.ndarray, *, title: str | None = None) -> alt.LayerChart:
-    """Ten horizontal bars, the most probable class on top.
-
-    probabilities: float (10,), each 0 to 1, order of CLASS_NAMES.
-    """
-    p = _probabilities(probabilities, ndim=1)
-    order = np.argsort(-p, kind="stable")
-    data = pd.DataFrame({"class": CLASS_NAMES, "probability": p, "label": [percent(x) for x in p]})
-    base = alt.Chart(data).encode(
-        y=alt.Y(
-            "class:N",
-            sort=alt.EncodingSortField("probability", op="max", order="descending"),
-            title=None,
-            axis=alt.Axis(ticks=False, domain=False, labelPadding=6),
-        ),
-        x=alt.X(
-            "probability:Q",
-            title="Probability (%)",
-            # The room beyond 100 % is for the label of a full bar.
-            scale=alt.Scale(domain=[0, 1.12], nice=False),
-            axis=alt.Axis(labelExpr="round(datum.value * 100)", values=[0, 0.2, 0.4, 0.6, 0.8, 1]),
-        ),
-        tooltip=[alt.Tooltip("class:N", title="Class"), alt.Tooltip("label:N", title="Probability")],
-    )
-    bars = base.mark_bar(cornerRadiusEnd=2).encode(color=alt.Color("class:N", scale=CLASS_SCALE, legend=None))
-    labels = base.mark_text(align="left", dx=4, color=NEUTRAL).encode(text="label:N")
-    said = ", ".join(f"{CLASS_NAMES[i]} {percent(p[i])}" for i in order[:3])
-    return finish_chart(
-        alt.layer(bars, labels),
-        description=f"Bar chart of the ten class probabilities. Highest: {said}.",
-        title=title,
-        height=240,
-    )
 
 
 def sweep_chart(
@@ -61,7 +25,7 @@ def sweep_chart(
     names: what to call A and B on the axis.
     ratio: 0 to 1; marks the mix that is being looked at.
     """
-    p = _probabilities(probabilities, ndim=2)
+    p = _probabilities(probabilities)
     if len(p) < 2:
         raise SettingsError(f"A sweep needs at least 2 ratios. Received: {len(p)}.")
     if ratio is not None and not 0 <= ratio <= 1:
@@ -140,11 +104,10 @@ def sweep_chart(
     )
 
 
-def _probabilities(values: np.ndarray, *, ndim: int) -> np.ndarray:
+def _probabilities(values: np.ndarray) -> np.ndarray:
     p = np.asarray(values, dtype=np.float64)
-    if p.ndim != ndim or p.shape[-1] != 10:
-        wanted = "(10,)" if ndim == 1 else "(steps, 10)"
-        raise SettingsError(f"Probabilities have the shape {wanted}. Received: {p.shape}.")
+    if p.ndim != 2 or p.shape[-1] != 10:
+        raise SettingsError(f"Probabilities have the shape (steps, 10). Received: {p.shape}.")
     if not np.isfinite(p).all():
         raise LabError("The network's answer holds numbers that are not finite: its training diverged.")
     return p

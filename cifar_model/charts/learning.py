@@ -5,7 +5,6 @@ import pandas as pd
 
 from cifar_model.charts.style import TRAINING, VALIDATION, finish_chart
 from cifar_model.errors import SettingsError
-from cifar_model.text import share
 
 
 def curve_chart(history: pd.DataFrame, quantity: str = "accuracy") -> alt.Chart:
@@ -69,17 +68,3 @@ def curve_chart(history: pd.DataFrame, quantity: str = "accuracy") -> alt.Chart:
         title=None,
         height=240,
     )
-
-
-def learning_curves(history: pd.DataFrame) -> alt.HConcatChart:
-    """Accuracy and loss over the epochs, side by side. history: as in `curve_chart`."""
-    description = "Learning curves: accuracy and loss on training and validation images after each epoch."
-    if len(history):
-        last = history.iloc[-1]
-        column = "val_accuracy" if "val_accuracy" in history else "accuracy"
-        description += f" After epoch {last['epoch']:.0f}: {column.replace('val_', 'validation ')} "
-        description += f"{share(float(last[column]))}."
-    charts = [curve_chart(history, quantity).properties(width=340) for quantity in ("accuracy", "loss")]
-    for chart in charts:
-        chart.background = alt.Undefined  # only the whole may have one
-    return alt.hconcat(*charts).properties(description=description, background="transparent")

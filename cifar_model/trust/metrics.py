@@ -22,23 +22,6 @@ def accuracy_score(y_true: np.ndarray, y_pred: np.ndarray) -> float:
     return float(np.mean(y_true == y_pred))
 
 
-def top_k_accuracy_score(y_true: np.ndarray, probabilities: np.ndarray, k: int = 3) -> float:
-    """Share of pictures whose true class is among the `k` most probable, 0–1.
-
-    Of equal probabilities the one with the higher class index counts as larger, as in scikit-learn.
-
-    Raises
-    ------
-    ValueError
-        No labels, arrays that don't belong together, or a `k` outside 1–10.
-    """
-    y_true, probabilities = checked_answers(y_true, probabilities)
-    if not 1 <= k <= probabilities.shape[1]:
-        raise ValueError(f"k must be 1 to {probabilities.shape[1]}. Received: {k}.")
-    best = np.argsort(probabilities, axis=1, kind="stable")[:, -k:]
-    return float(np.mean((best == y_true[:, None]).any(axis=1)))
-
-
 def cross_entropy_loss(y_true: np.ndarray, probabilities: np.ndarray) -> float:
     """Mean of -ln(probability given to the true class), in nats; ln 10 ≈ 2.30 is what guessing gets.
 

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cifar_model.charts.beliefs import probability_bars, sweep_chart
-from cifar_model.charts.learning import curve_chart, learning_curves
+from cifar_model.charts.beliefs import sweep_chart
+from cifar_model.charts.learning import curve_chart
 from cifar_model.charts.save import save_chart
 from cifar_model.charts.scores import confusion_chart, reliability_chart, scope_chart
 from cifar_model.charts.sheets import contact_sheet, save_sheet
-from cifar_model.classes import CLASS_COLORS, CLASS_NAMES
+from cifar_model.classes import CLASS_COLORS
 from cifar_model.errors import LabError, SettingsError
 from cifar_model.storage import replacing
 from cifar_model.text import percent
@@ -44,9 +44,8 @@ def history():
 @pytest.fixture(scope="module")
 def charts(sweep, history):
     return {
-        "bars": probability_bars(BELIEF, title="A mix"),
         "sweep": sweep_chart(sweep, names=("cat", "dog"), ratio=0.4),
-        "curves": learning_curves(history),
+        "curves": curve_chart(history),
         "confusion": confusion_chart(np.eye(10, dtype=int) * 7 + 1),
     }
 
@@ -62,17 +61,9 @@ def rows(chart):
     return [row for data in chart.to_dict()["datasets"].values() for row in data]
 
 
-def test_bars_hold_the_probabilities(charts):
-    assert {row["class"]: row["probability"] for row in rows(charts["bars"])} == dict(
-        zip(CLASS_NAMES, BELIEF, strict=True)
-    )
-    assert "cat 60 %, dog 25 %" in charts["bars"].to_dict()["description"]
-
-
 def test_every_class_has_its_colour(charts):
-    for name in ("bars", "sweep"):
-        scale = charts[name].to_dict()["layer"][0]["encoding"]["color"]["scale"]
-        assert dict(zip(scale["domain"], scale["range"], strict=True)) == CLASS_COLORS
+    scale = charts["sweep"].to_dict()["layer"][0]["encoding"]["color"]["scale"]
+    assert dict(zip(scale["domain"], scale["range"], strict=True)) == CLASS_COLORS
 
 
 def test_sweep_marks_where_the_winner_changes(charts, sweep):
@@ -104,7 +95,7 @@ def test_curves_differ_in_data_alone(history):
 
 
 def test_curves_of_no_epoch_are_drawn(history, tmp_path):
-    save_chart(learning_curves(history[:0]), tmp_path / "none.png")
+    save_chart(curve_chart(history[:0]), tmp_path / "none.png")
     assert (tmp_path / "none.png").stat().st_size > 1000
 
 
@@ -120,7 +111,7 @@ def test_confusion_names_the_commonest_error():
     assert {row["share"] for row in rows(empty)} == {0}
 
 
-@pytest.mark.parametrize("name", ["bars", "sweep", "curves", "confusion"])
+@pytest.mark.parametrize("name", ["sweep", "curves", "confusion"])
 def test_charts_are_saved_on_white(charts, name, tmp_path):
     save_chart(charts[name], tmp_path / "chart.png")
     with Image.open(tmp_path / "chart.png") as image:
@@ -148,15 +139,14 @@ def test_html_needs_no_network(charts, tmp_path):
 
 def test_a_chart_can_t_be_saved_as_anything(charts, tmp_path):
     with pytest.raises(SettingsError, match="chart.gif"):
-        save_chart(charts["bars"], tmp_path / "chart.gif")
+        save_chart(charts["curves"], tmp_path / "chart.gif")
     with pytest.raises(LabError, match="Can't write"):
-        save_chart(charts["bars"], tmp_path / "nowhere" / "chart.png")
+        save_chart(charts["curves"], tmp_path / "nowhere" / "chart.png")
 
 
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda: probability_bars(np.ones(9)),
         lambda: sweep_chart(np.ones((101, 9))),
         lambda: sweep_chart(np.ones((1, 10))),
         lambda: sweep_chart(np.ones((101, 10)), ratio=1.1),
@@ -174,7 +164,7 @@ def test_wrong_arrays_are_refused(draw):
 
 def test_nan_probabilities_are_an_error_and_no_chart():
     with pytest.raises(LabError, match="not finite"):
-        probability_bars(np.full(10, np.nan))
+        sweep_chart(np.full((101, 10), np.nan))
 
 
 @pytest.mark.parametrize(
