@@ -15,7 +15,7 @@ from cifar_model.errors import DatasetError
 from cifar_model.storage import assets_dir, read_json
 from cifar_model.text import share
 
-TEST_SET = "10,000 real test images of CIFAR-10 (JPEG q75 copy)"  # that the shipped cards' scores are of
+TEST_SET = "10,000 real test images of CIFAR-10"  # that the shipped card's scores are of
 
 
 def mini_dir() -> Path:

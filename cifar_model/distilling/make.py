@@ -19,6 +19,7 @@ import numpy as np
 
 from cifar_model.data.distilled import CLASSES, PARTS
 from cifar_model.data.sources import Split
+from cifar_model.data.split import split_by_content
 from cifar_model.distilling import maker as distilling_maker
 from cifar_model.distilling.graph import RIDGE, SHIFT
 from cifar_model.distilling.maker import MIXED, RATE, REAL, SUPPORT, Maker
@@ -28,7 +29,9 @@ from cifar_model.errors import SettingsError
 from cifar_model.networks.backend import import_keras
 from cifar_model.storage import write_json
 
-HELD_OUT = 5_000  # training images that the validation images are made from, and the training images are not
+HELD_OUT = 0.1  # share of the training images, chosen by content, that the validation images alone are made from
+
+FEW = 1_000  # fewer training images than this leave too few of a class in a tenth
 
 Report = Callable[[str, dict], None]
 
@@ -44,9 +47,9 @@ def distill(
 ) -> dict:
     """Make the pictures and write them to the folder `out`, with their card.
 
-    The training images see all training images but the last 5,000 (a quarter, where there are fewer than 20,000),
-    the validation images those alone, and networks of their own. A call that was broken off goes on from its last
-    checkpoint, which lies in `out` until all is done.
+    The synthetic training images see all training images but the tenth that a training holds out (a quarter, where
+    there are fewer than 1,000), the validation images that tenth alone, and networks of their own. A call that was
+    broken off goes on from its last checkpoint, which lies in `out` until all is done.
 
     Parameters
     ----------
@@ -82,15 +85,15 @@ def distill(
 def _distill(data, out, settings, describe, command, report) -> dict:
     import_keras()
     (images, labels), _ = data
-    first_held = len(labels) - min(HELD_OUT, len(labels) // 4)
-    made_from = {"train": (0, first_held), "validation": (first_held, len(labels))}
+    split = split_by_content(images, HELD_OUT if len(labels) >= FEW else 0.25)
+    made_from = {"train": split.train, "validation": np.concatenate([split.selection, split.untouched])}
     made, seconds = {}, 0.0
     for number, part in enumerate(PARTS):
         per_class = settings.per_class if part == "train" else settings.validation_per_class
         # Of many pictures a share takes part in each iteration; all shall take part equally often.
         share = min(1.0, SUPPORT / settings.per_class)
         iterations = settings.iterations if part == "train" else max(1, round(settings.iterations * share))
-        rows = slice(*made_from[part])
+        rows = made_from[part]
         maker = Maker(
             np.asarray(images[rows]),
             np.asarray(labels[rows]),
@@ -98,7 +101,7 @@ def _distill(data, out, settings, describe, command, report) -> dict:
             iterations,
             seed=(settings.seed, number),
             checkpoint=_checkpoint(out, part),
-            identity=json.dumps([asdict(settings), _constants(), part, len(labels), int(np.sum(images[:100]))]),
+            identity=json.dumps([asdict(settings), _constants(), part, len(labels), split.boundary]),
         )
         made[part] = maker.run(lambda record, part=part: report("progress", {"stage": f"{part} pictures"} | record))
         seconds += maker.seconds
@@ -107,7 +110,10 @@ def _distill(data, out, settings, describe, command, report) -> dict:
         f"that learn from the pictures meanwhile; each picture began as the mean of {MIXED} photographs",
         "settings": asdict(settings) | _constants(),
         "per_class": {part: pictures.shape[1] for part, pictures in made.items()},
-        "made_from": {part: f"training images {low + 1:,} to {high:,}" for part, (low, high) in made_from.items()},
+        "made_from": {
+            "train": f"{len(made_from['train']):,} training images",
+            "validation": f"the {len(made_from['validation']):,} others, held out by content",
+        },
         "seconds": round(seconds, 1),
         "command": command,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
