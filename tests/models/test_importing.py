@@ -277,6 +277,8 @@ def hostile(kind, tmp_path, keras):
         keras.Sequential([keras.Input((32, 32, 3)), layers.Flatten(), layers.Dense(100)]).save(file)
     elif kind == "grey":
         keras.Sequential([keras.Input((28, 28, 1)), layers.Flatten(), layers.Dense(10)]).save(file)
+    elif kind == "large":
+        keras.Sequential([keras.Input((96, 96, 3)), layers.GlobalAveragePooling2D(), layers.Dense(10)]).save(file)
     elif kind == "two inputs":
         a, b = keras.Input((32, 32, 3)), keras.Input((32, 32, 3))
         keras.Model([a, b], layers.Dense(10)(layers.Flatten()(layers.Add()([a, b])))).save(file)
@@ -315,7 +317,8 @@ def hostile(kind, tmp_path, keras):
         ("zip", "without a model of Keras"),
         ("100 classes", r"to \(None, 100\); expected"),
         ("grey", r"maps \(None, 28, 28, 1\)"),
-        ("two inputs", "2 inputs and 1 outputs"),
+        ("large", r"Resizing\(96, 96\), model"),
+        ("two inputs", "inputs: 2, outputs: 1"),
         ("nan", "not finite"),
         ("pickle", "Export the network to ONNX"),
         ("folder", "it holds variables"),

@@ -90,8 +90,8 @@ def _checked(network: "keras.Model", name: str) -> "keras.Model":
         except Exception:
             raise ModelError(f"{name} doesn't say what input it takes, and 32 × 32 × 3 doesn't fit.") from None
     if not _has_shapes(network) or len(network.inputs) != 1 or len(network.outputs) != 1:
-        parts = [len(getattr(network, part, ())) for part in ("inputs", "outputs")]
-        raise ModelError(f"{name} has {parts[0]} inputs and {parts[1]} outputs; expected one picture and ten numbers.")
+        found = ", ".join(f"{part}: {len(getattr(network, part, ()))}" for part in ("inputs", "outputs"))
+        raise ModelError(f"{name} must take one picture and return ten numbers. Found {found}.")
     takes, gives = tuple(network.inputs[0].shape), tuple(network.outputs[0].shape)
     wanted = (IMAGE_SIZE, IMAGE_SIZE, 3)
     if takes[0] is not None and takes[1:] == wanted:  # built by its first call, on a batch of that many
@@ -103,9 +103,19 @@ def _checked(network: "keras.Model", name: str) -> "keras.Model":
     if not fits or gives != (None, len(CLASS_NAMES)):
         raise ModelError(
             f"{name} maps {takes} to {gives}; expected pictures (None, 32, 32, 3) to ten numbers (None, 10), one for "
-            "each class of CIFAR-10."
+            "each class of CIFAR-10." + _enlarging(takes)
         )
     return network
+
+
+def _enlarging(takes: tuple) -> str:
+    """What to do where a network wants larger pictures in colour; empty for all else."""
+    if len(takes) != 4 or None in takes[1:] or takes[3] != 3 or min(takes[1:3]) < IMAGE_SIZE:
+        return ""
+    return (
+        " Enlarge them inside the model: keras.Sequential([keras.Input((32, 32, 3)), "
+        f"keras.layers.Resizing({takes[1]}, {takes[2]}), model])."
+    )
 
 
 def _has_shapes(network: "keras.Model") -> bool:
