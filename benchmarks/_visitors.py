@@ -56,7 +56,10 @@ class Server:
     def megabytes(self) -> tuple[float, float]:
         """Resident memory of the app's own process, and of its worker processes."""
         process = psutil.Process(self.process.pid)
-        children = sum(child.memory_info().rss for child in process.children(recursive=True))
+        children = 0
+        for child in process.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+                children += child.memory_info().rss
         return process.memory_info().rss / 1e6, children / 1e6
 
     def stop(self) -> None:

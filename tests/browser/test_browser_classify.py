@@ -148,10 +148,17 @@ def test_two_models_answer_side_by_side(page, server, second_model, answers):
     assert page.get_by_label(re.compile("Probabilities by")).count() == 2
 
 
+def is_worker(process):
+    try:
+        return "cifar_model.app.workers.jobs" in process.cmdline()
+    except psutil.NoSuchProcess:  # it has just ended, or been killed and not yet waited for
+        return False
+
+
 def test_answers_go_on_after_the_processes_died(opened, server, answers, drop_files, folder):
     def workers():
         below = psutil.Process(server.process.pid).children(recursive=True)  # it may be make that started the app
-        return [c for c in below if "cifar_model.app.workers.jobs" in c.cmdline()]
+        return [child for child in below if is_worker(child)]
 
     before = {worker.pid for worker in workers()}
     assert before  # those that decode; that with TensorFlow too, until the networks are compiled
