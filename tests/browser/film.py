@@ -1,7 +1,7 @@
 """Make the README's moving picture: ``make film``, or ``python -m tests.browser.film docs/lab.webp``.
 
-A real server and Chromium: a person's mouse drags Blend's slider, then a network learns on Train. What it learns from
-is made of the sample photographs, so that no picture of CIFAR-10 gets into the repository.
+A real server and Chromium: a person's mouse drags Blend's slider, then a network learns from the distilled images that
+ship, from its first epoch to its last. No picture of CIFAR-10 gets into the repository.
 """
 
 import io
@@ -14,17 +14,17 @@ import click
 import numpy as np
 from PIL import Image
 
+from cifar_model.data.sources import MINI
 from cifar_model.runs import start
-from cifar_model.runs.change import request
 from cifar_model.runs.read import read_run
 from cifar_model.training.settings import Settings
 from tests.browser.conftest import BROWSER_ARGS, BROWSERS, start_server
-from tests.browser.screenshots import READY, photograph_data
+from tests.browser.screenshots import READY
 
-SCREEN = {"width": 1100, "height": 720}
-WIDTH = 800  # pixels of the moving picture
-DRAG, LEARNING = 26, 10  # frames
-DRAG_MS, LEARNING_MS, REST_MS = 110, 450, 1500  # how long a frame is shown
+SCREEN = {"width": 1280, "height": 800}
+WIDTH = 960  # pixels of the moving picture
+DRAG, LEARNING = 26, 20  # frames
+DRAG_MS, LEARNING_MS, REST_MS = 110, 300, 2000  # how long a frame is shown
 MOST_BYTES = 3_000_000
 
 
@@ -54,30 +54,26 @@ def drag_slider(page, url: str) -> list[tuple[Image.Image, int]]:
     return [*frames[:-1], (frames[-1][0], REST_MS)]
 
 
-def watch_training(page, url: str, data: Path) -> list[tuple[Image.Image, int]]:
-    """Frames of Train while a network learns, one at each step forward that is seen."""
-    name = start.start_run(Settings(network="seed-cnn", recipe="quick", epochs=12, data=str(data)), "photographs")
+def watch_training(page, url: str) -> list[tuple[Image.Image, int]]:
+    """Frames of Train while a network learns, evenly over all of its epochs."""
+    name = start.start_run(Settings(network="seed-cnn", recipe="quick", data=MINI), "first")
     page.goto(f"{url}/train?run={name}")
     page.wait_for_selector(READY["train"])
-    while not len(read_run(name).history):
-        page.wait_for_timeout(200)
     frames, before = [], None
-    while len(frames) < LEARNING:
-        now = page.get_by_test_id("stProgress").inner_text()
-        run = read_run(name)
+    while True:
+        live = read_run(name).is_live
+        now = page.get_by_test_id("stProgress").inner_text() if live else None
         if now != before:
             before = now
-            frames.append((frame(page), LEARNING_MS))
-        if not run.is_live:
+            frames.append(frame(page))
+        if not live:
             break
-        page.wait_for_timeout(300)
-    request_stop(name)
-    return [*frames[:-1], (frames[-1][0], REST_MS)]
-
-
-def request_stop(name: str) -> None:
-    if read_run(name).is_live:
-        request(name, "stop", wait=60)
+        page.wait_for_timeout(500)
+    page.get_by_text("finished").first.wait_for()
+    page.wait_for_timeout(2000)
+    frames[-1] = frame(page)
+    chosen = np.unique(np.linspace(0, len(frames) - 1, LEARNING).astype(int))
+    return [*((frames[i], LEARNING_MS) for i in chosen[:-1]), (frames[-1], REST_MS)]
 
 
 @click.command()
@@ -88,14 +84,13 @@ def main(file):
 
     executable = next(filter(None, map(shutil.which, BROWSERS)))
     with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
-        data = photograph_data(Path(temporary) / "data")
-        server = start_server(Path(temporary) / "app", CIFAR10_DIR=str(data))
+        server = start_server(Path(temporary) / "app", CIFAR10_DIR="")
         os.environ.update(CIFAR_LAB_RUNS=str(server.runs), CIFAR_LAB_CACHE=str(server.cache))
         browser = playwright.chromium.launch(executable_path=executable, headless=True, args=BROWSER_ARGS)
         try:
             page = browser.new_page(viewport=SCREEN, color_scheme="light")
             page.set_default_timeout(600_000)  # on a machine that does other things too
-            frames = drag_slider(page, server.url) + watch_training(page, server.url, data)
+            frames = drag_slider(page, server.url) + watch_training(page, server.url)
         finally:
             browser.close()
             server.stop()

@@ -1,7 +1,6 @@
 """Make the README's pictures: ``make screenshots``, or ``python -m tests.browser.screenshots FOLDER``.
 
-A real server and Chromium; what the Train page learns from is made of the sample photographs, so that no picture
-of CIFAR-10 gets into the repository.
+A real server and Chromium, as a newcomer meets them: without CIFAR-10, of which no picture gets into the repository.
 """
 
 import os
@@ -11,41 +10,17 @@ import time
 from pathlib import Path
 
 import click
-import numpy as np
 
 from benchmarks._film import camera_args, camera_picture, write_film
-from cifar_model.classes import CLASS_NAMES
-from cifar_model.pictures.decode import decode_image
-from cifar_model.pictures.fit import fit_image
+from cifar_model.data.sources import MINI
 from cifar_model.runs import start
 from cifar_model.runs.change import request
 from cifar_model.runs.read import read_run
-from cifar_model.storage import assets_dir
 from cifar_model.training.settings import Settings
 from tests.browser.conftest import BROWSER_ARGS, BROWSERS, start_server
-from tests.helpers import write_parquet
 
 SIZES = {"desktop": {"width": 1280, "height": 860}, "phone": {"width": 390, "height": 844}}
 PATIENCE = 400_000  # ms, for a machine that does other things too
-TRAIN_A_CLASS, TEST_A_CLASS = 400, 30
-
-
-def photograph_data(folder: Path) -> Path:
-    """A data set of crops of the ten sample photographs, mirrored and tinted at random, as Parquet files."""
-    rng = np.random.default_rng(0)
-    folder.mkdir()
-    photos = [decode_image(assets_dir() / "samples" / f"{name}.webp") for name in CLASS_NAMES]
-    for split, a_class in (("train", TRAIN_A_CLASS), ("test", TEST_A_CLASS)):
-        pictures, labels = [], rng.permutation(np.repeat(np.arange(10), a_class))
-        for label in labels:
-            photo = photos[label]
-            side = int(min(photo.size) * rng.uniform(0.75, 1))
-            left, top = (int(rng.integers(0, length - side + 1)) for length in photo.size)
-            pixels = fit_image(photo.crop((left, top, left + side, top + side))).astype(float)
-            pixels = pixels[:, :: rng.choice([-1, 1])] * rng.uniform(0.7, 1.2, 3) + rng.normal(0, 12, pixels.shape)
-            pictures.append(pixels.clip(0, 255).astype(np.uint8))
-        write_parquet(folder / f"{split}-00000-of-00001.parquet", pictures, labels)
-    return folder
 
 
 @click.command()
@@ -58,16 +33,15 @@ def main(folder, sizes):
     folder.mkdir(parents=True, exist_ok=True)
     executable = next(filter(None, map(shutil.which, BROWSERS)))
     with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
-        data = photograph_data(Path(temporary) / "data")
-        server = start_server(Path(temporary) / "app", CIFAR10_DIR=str(data))
+        server = start_server(Path(temporary) / "app", CIFAR10_DIR="")
         os.environ.update(CIFAR_LAB_RUNS=str(server.runs), CIFAR_LAB_CACHE=str(server.cache))
         film = Path(temporary) / "camera.y4m"
         write_film(film, [camera_picture("dog")], rate=30)
         arguments = [*BROWSER_ARGS, *camera_args(film), "--use-fake-ui-for-media-stream"]
         browser = playwright.chromium.launch(executable_path=executable, headless=True, args=arguments)
         try:
-            settings = Settings(network="seed-cnn", recipe="quick", epochs=60, data=str(data))
-            name = start.start_run(settings, "photographs")
+            settings = Settings(network="seed-cnn", recipe="full", data=MINI)
+            name = start.start_run(settings, "first")
             while len(read_run(name).history) < 8:
                 time.sleep(0.5)
             for theme in ("light", "dark"):
