@@ -16,6 +16,13 @@ def see(locator, timeout: float = 30_000):
     return one
 
 
+def see_number(locator, number: int, timeout: float = 30_000) -> None:
+    """Wait until `locator` describes so many elements: what belongs together need not be drawn at one moment."""
+    from playwright.sync_api import expect
+
+    expect(locator).to_have_count(int(number), timeout=timeout)
+
+
 def focused(page) -> str:
     """What the element that has the focus is called, inside a component too."""
     return page.evaluate("""() => {

@@ -13,7 +13,7 @@ from cifar_model.pictures.fit import load_image
 from cifar_model.pictures.mix import blend
 from cifar_model.storage import assets_dir
 from cifar_model.text import percent
-from tests.browser.looking import see
+from tests.browser.looking import see, see_number
 
 SAMPLES = assets_dir() / "samples"
 pytestmark = pytest.mark.skipif(
@@ -163,8 +163,8 @@ def test_own_picture_is_blended_and_not_in_the_link(open_blend, tmp_path):
 
 def test_two_models_at_once(open_blend, second_model):
     page = open_blend(f"?a=cat&b=dog&ratio=40&model=lab-net,{second_model}")
-    assert page.locator(".winner").count() == 2
-    assert page.locator(".curve svg").count() == 2
+    see_number(page.locator(".winner"), 2)
+    see_number(page.locator(".curve svg"), 2)
 
 
 def test_hostile_link_opens_the_default_and_says_what_was_left_out(open_blend):

@@ -15,7 +15,7 @@ from cifar_model.pictures.decode import decode_image
 from cifar_model.pictures.fit import fit_image
 from cifar_model.storage import assets_dir
 from cifar_model.text import percent
-from tests.browser.looking import see
+from tests.browser.looking import see, see_number
 
 SAMPLES = assets_dir() / "samples"
 BROKEN = b"\xff\xd8\xff\xe0 no picture after all"
@@ -61,20 +61,20 @@ def opened(page, server, wait_idle):
 def test_landing_shows_ten_samples_and_one_click_classifies_one(opened, answers):
     tiles = opened.get_by_role("group", name="Sample photographs").get_by_role("button")
     tiles.nth(9).wait_for()
-    assert tiles.count() == 10
-    assert opened.locator("h3").inner_text() == heading(*answers["dog.webp"])
+    see_number(tiles, 10)
+    see(opened.locator("h3", has_text=heading(*answers["dog.webp"])))
     for name in ("horse", "frog"):
         opened.get_by_role("button", name=name).click()
         see(opened.locator("h3", has_text=heading(*answers[f"{name}.webp"])))
         bars = opened.get_by_label(re.compile("Probabilities by"))
-        assert bars.locator("li").count() == 10
-        assert percent(answers[f"{name}.webp"][1]) in bars.locator("li.first").inner_text()
+        see_number(bars.locator("li"), 10)
+        see(bars.locator("li.first", has_text=percent(answers[f"{name}.webp"][1])))
 
 
 def test_dropped_jpeg_gives_its_class_and_goes_along_to_blend(opened, drop_files, folder, answers):
     drop_files(opened, [folder / "picture-17.jpg"])
     see(opened.locator("h3", has_text=heading(*answers["picture-17.jpg"])))
-    assert opened.get_by_text("What arrived: picture-17.jpg").count() == 1
+    see_number(opened.get_by_text("What arrived: picture-17.jpg"), 1)
     opened.get_by_role("button", name="Use in Blend").click()
     opened.get_by_text("as the second image").click()
     see(opened.get_by_role("button", name="Second: picture-17.jpg"))
@@ -84,9 +84,9 @@ def test_dropped_jpeg_gives_its_class_and_goes_along_to_blend(opened, drop_files
 def test_folder_of_thirty_with_a_broken_file(opened, drop_files, folder, answers):
     drop_files(opened, [folder])
     see(opened.get_by_role("button", name="Download the table (CSV)"), timeout=60_000)
-    assert opened.get_by_text("1 of 30 files can't be read").count() == 1
-    assert opened.get_by_text("Left out: 1 file, no picture (notes.txt).").count() == 1
-    assert opened.get_by_role("alert").filter(has_text="picture-29-broken.jpg").count() == 1
+    see_number(opened.get_by_text("1 of 30 files can't be read"), 1)
+    see_number(opened.get_by_text("Left out: 1 file, no picture (notes.txt)."), 1)
+    see_number(opened.get_by_role("alert").filter(has_text="picture-29-broken.jpg"), 1)
     with opened.expect_download() as download:
         opened.get_by_role("button", name="Download the table (CSV)").click()
     rows = list(csv.DictReader(io.StringIO(open(download.value.path(), encoding="utf-8-sig").read())))
@@ -102,7 +102,7 @@ def test_folder_of_thirty_with_a_broken_file(opened, drop_files, folder, answers
     gallery = opened.get_by_role("group", name="Pictures and their answers")
     unsure = min(v[1] for k, v in answers.items() if k.endswith(".jpg"))
     see(gallery.locator("button").first.get_by_text(percent(unsure)))
-    assert gallery.locator("button.tile").count() == 24
+    see_number(gallery.locator("button.tile"), 24)
     gallery.locator("button.tile").nth(3).click()
     name = gallery.locator("button[aria-pressed=true] .note").inner_text()
     see(opened.get_by_text(f"What arrived: {name}"))
@@ -145,7 +145,7 @@ def test_two_models_answer_side_by_side(page, server, second_model, answers):
     page.get_by_role("option", name=second_model).click()
     page.locator("h3").nth(1).wait_for(timeout=60_000)
     assert page.locator("h3").first.inner_text() == heading(*answers["dog.webp"])
-    assert page.get_by_label(re.compile("Probabilities by")).count() == 2
+    see_number(page.get_by_label(re.compile("Probabilities by")), 2)
 
 
 def is_worker(process):
@@ -199,8 +199,9 @@ def test_phone_width_needs_no_sideways_scrolling(new_page, server, wait_idle, pa
 
 def test_json_of_the_command_line_is_what_the_page_shows(opened, command_line):
     (said,) = json.loads(command_line("classify", "--json", SAMPLES / "dog.webp"))["answers"]
-    assert opened.locator("h3").inner_text() == heading(said["class"], said["probability"])
+    see(opened.locator("h3", has_text=heading(said["class"], said["probability"])))
     bars = opened.get_by_label(re.compile("Probabilities by")).locator("li")
+    see_number(bars, 10)
     shown = [bar.split("\n") for bar in bars.all_inner_texts()]
     assert shown == [[name, percent(said["probabilities"][name])] for name in CLASS_NAMES]
 
@@ -210,7 +211,7 @@ def test_own_pictures_survive_samples_pages_and_other_ways_in(opened, drop_files
     own = opened.get_by_role("group", name="Your pictures").locator("button.tile")
     see(opened.locator("h3", has_text=heading(*answers["picture-06.jpg"])))
     own.nth(1).wait_for()  # the strip is drawn beside the answer, not before it
-    assert own.count() == 2
+    see_number(own, 2)
     opened.get_by_role("button", name="horse", exact=True).first.click()
     see(opened.locator("h3", has_text=heading(*answers["horse.webp"])))
     for way in ("Camera", "Files"):
@@ -220,12 +221,12 @@ def test_own_pictures_survive_samples_pages_and_other_ways_in(opened, drop_files
     see(opened.locator("output.recipe"))
     opened.get_by_role("link", name="Classify").first.click()
     own.nth(1).wait_for()
-    assert own.count() == 2
+    see_number(own, 2)
     own.nth(1).click()
     see(opened.locator("h3", has_text=heading(*answers["picture-07.jpg"])))
     opened.get_by_role("group", name="Your pictures").get_by_role("button", name="Remove picture-06.jpg").click()
     own.nth(1).wait_for(state="detached")
-    assert own.count() == 1
+    see_number(own, 1)
 
 
 def test_what_a_browser_would_refuse_by_its_name_gets_a_message(opened, drop_files, tmp_path):

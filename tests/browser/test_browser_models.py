@@ -17,7 +17,7 @@ from cifar_model.models.folder import find_model
 from cifar_model.models.layout import MODEL_FILE
 from cifar_model.pictures.fit import load_image
 from cifar_model.storage import assets_dir
-from tests.browser.looking import see
+from tests.browser.looking import see, see_number
 
 MODEL = "made-up"
 PATIENCE = 180_000  # ms, for a machine that does other things too
@@ -65,7 +65,7 @@ def test_scores_of_the_bundled_models_are_there(page, server, wait_idle):
     page.get_by_text("Inside", exact=True).click()
     see(page.get_by_role("heading", name="What goes on inside the network?"))
     wait_idle(page, 120_000)
-    assert page.get_by_test_id("stException").count() == 0
+    see_number(page.get_by_test_id("stException"), 0)
     assert page.get_by_role("link", name="Models").first.is_visible()
 
 
@@ -78,7 +78,7 @@ def test_a_click_on_a_cell_shows_its_pictures(opened, answers):
     see(opened.get_by_role("heading", name=what))
     pictures = opened.get_by_role("group", name=f"Images: {what}").locator("img")
     pictures.first.wait_for(timeout=60_000)  # the pictures are decoded the first time
-    assert pictures.count() == ((answers.labels == truth) & (said == answer)).sum()
+    see_number(pictures, ((answers.labels == truth) & (said == answer)).sum())
     looks = "i => [getComputedStyle(i).imageRendering, i.naturalWidth, i.getBoundingClientRect().width > 60]"
     assert pictures.first.evaluate(looks) == ["pixelated", 32, True]
     opened.wait_for_url(f"**/models?model={MODEL}&show=confusion&cell={CLASS_NAMES[truth]}-{CLASS_NAMES[answer]}")
@@ -113,7 +113,7 @@ def test_a_mistake_opens_large_and_is_followed_through_the_network(opened):
     dialog.wait_for(state="detached")
     tiles = opened.get_by_alt_text(re.compile("^conv3, channel"))
     tiles.first.wait_for(timeout=90_000)
-    assert tiles.count() == 16
+    see_number(tiles, 16)
 
 
 def test_two_models_and_the_pictures_on_which_they_disagree(page, server, answers):
@@ -122,7 +122,7 @@ def test_two_models_and_the_pictures_on_which_they_disagree(page, server, answer
     pictures.first.wait_for(timeout=60_000)
     other = read_answers(server.runs / "another").probabilities.argmax(1)
     only_first = (answers.probabilities.argmax(1) == answers.labels) & (other != answers.labels)
-    assert pictures.count() == min(18, only_first.sum())
+    see_number(pictures, min(18, only_first.sum()))
 
 
 def test_a_model_is_taken_along_and_brought_in_again(page, server, tmp_path, wait_idle):
@@ -164,4 +164,4 @@ def test_phone_width_needs_no_sideways_scrolling(new_page, server, wait_idle, sc
     assert page.get_by_test_id("stMain").evaluate("m => m.scrollWidth <= m.clientWidth")
     matrix = page.get_by_role("table", name=re.compile("^Confusion matrix"))
     assert matrix.evaluate("t => t.scrollWidth <= t.parentElement.clientWidth")
-    assert matrix.get_by_role("button").count() == 100
+    see_number(matrix.get_by_role("button"), 100)

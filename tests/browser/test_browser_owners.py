@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.browser.looking import see
+from tests.browser.looking import see, see_number
 from tests.browser.test_browser_train import PATIENCE, badge, start
 
 
@@ -33,7 +33,7 @@ def test_a_run_is_its_browsers_and_the_teachers(new_page, server, wait_idle):
     theirs.goto(f"{server.url}/train?run=mine", timeout=PATIENCE)
     see(badge(theirs, "paused"), timeout=PATIENCE)
     see(badge(theirs, "somebody else's"))
-    assert buttons(theirs).count() == 0
+    see_number(buttons(theirs), 0)
 
     mine.reload()  # a new visit, from the same browser
     see(mine.get_by_role("button", name="Resume"), timeout=PATIENCE)

@@ -15,7 +15,7 @@ from cifar_model.runs.read import read_progress
 from cifar_model.storage import assets_dir
 from cifar_model.text import percent
 from tests.browser.first_screens import READY, TRAINING, cut_off
-from tests.browser.looking import see, tab_to
+from tests.browser.looking import see, see_number, tab_to
 
 PATIENCE = 400_000  # ms, for a machine that does other things too
 
@@ -119,7 +119,7 @@ def test_two_epochs_stream_survive_a_reload_and_answer(visit, server, wait_idle)
     assert history["epoch"].tolist() == [1, 2]
     validation = page.get_by_test_id("stMetric").filter(has_text="Validation")
     see(validation.filter(has_text=f"{100 * history['val_accuracy'].iloc[-1]:.1f} %"), timeout=PATIENCE)
-    assert page.get_by_alt_text("A test image").count() == 8
+    see_number(page.get_by_alt_text("A test image"), 8)
 
     page.get_by_role("button", name="Use on Classify").click()
     see(page.get_by_role("heading", name="Classify"))

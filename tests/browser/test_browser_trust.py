@@ -10,7 +10,7 @@ from cifar_model.classes import CLASS_NAMES
 from cifar_model.models.layout import CARD_FILE
 from cifar_model.storage import assets_dir
 from cifar_model.trust.answer_sets import answer_sets, describe_set
-from tests.browser.looking import see
+from tests.browser.looking import see, see_number
 
 LAB_NET = assets_dir() / "models" / "lab-net"
 SETS = {
@@ -47,7 +47,7 @@ def test_set_follows_the_slider_without_a_message(open_blend, with_sets, command
     sweep = np.array([[row["probabilities"][name] for name in CLASS_NAMES] for row in said["sweep"]])
     sets = answer_sets(sweep, SETS, 95)
     assert len({tuple(row) for row in sets}) > 2
-    assert page.locator(".curve .member").count() >= 3
+    page.locator(".curve .member").nth(2).wait_for(state="attached")
     sent = []
     page.on("websocket", lambda socket: socket.on("framesent", sent.append))
     slider = page.locator("input.ratio")
@@ -84,8 +84,8 @@ def test_classify_hides_its_answer_until_the_guess(page, server):
     page.get_by_text("Predict first").click()
     page.keyboard.press("Escape")
     see(page.locator("h3", has_text="What do you say?"))
-    assert page.locator(".bars").count() == 0
-    assert page.get_by_role("group", name="Sample photographs").get_by_text("frog").count() == 0
+    see_number(page.locator(".bars"), 0)
+    see_number(page.get_by_role("group", name="Sample photographs").get_by_text("frog"), 0)
     page.get_by_test_id("stButtonGroup").filter(has_text="Your guess").get_by_text("frog", exact=True).click()
     see(page.locator("h3", has_text="frog ·"))
     see(page.get_by_text("you 1 of 1, lab-net 1 of 1"))
@@ -98,7 +98,8 @@ def test_blend_hides_its_answers_until_the_guess(open_blend):
     page.keyboard.press("Escape")
     page.locator(".guess").first.wait_for()
     page.locator(".bars").wait_for(state="detached")
-    assert page.locator(".curve").count() == 0 and page.get_by_role("button", name="Sweep (CSV)").count() == 0
+    see_number(page.locator(".curve"), 0)
+    see_number(page.get_by_role("button", name="Sweep (CSV)"), 0)
     slider = page.locator("input.ratio")
     slider.focus()
     slider.press("End")  # the guess counts for where the slider is, however fast it comes
