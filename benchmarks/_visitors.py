@@ -38,6 +38,8 @@ class Server:
         self.url, self.address = f"http://127.0.0.1:{port}", f"127.0.0.1:{port}"
         self.log = folder / f"{script.stem}-{port}.log"
         options = [f"--server.port={port}", "--server.address=127.0.0.1", "--server.headless=true"]
+        if script.parent != ROOT:  # an empty app is one as Streamlit comes
+            options.append("--runner.postScriptGC=true")
         self.started = time.perf_counter()
         with open(self.log, "ab") as output:
             self.process = subprocess.Popen(
