@@ -256,7 +256,7 @@ def settle(page) -> None:
 
 
 def key_presses(table: Table, chromium, servers: dict[str, Server], repeats: int, state: str) -> None:
-    """A key on a page's segmented control until the page is updated; the two apps alternate."""
+    """A key on a page's segmented control or button until the page is updated; the two apps alternate."""
     from playwright.sync_api import Error
 
     for name, (path, control) in PAGES.items():

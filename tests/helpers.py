@@ -133,3 +133,8 @@ def write_model(
     lines = [",".join(HISTORY_COLUMNS), "1,2.0,0.3,1.9,0.35,0.01,900,2", "2,1.5,0.5,1.4,0.5,0.01,900,2"]
     (folder / HISTORY_FILE).write_text("\n".join(lines) + "\n")
     return probabilities
+
+
+def kept(folder):
+    """What lies there, but for the lock's own file: removing it would give two waiters two locks."""
+    return [path for path in folder.iterdir() if path.suffix != ".lock"]

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from helpers import REPOSITORY, encode, make_pictures, write_parquet
+from helpers import REPOSITORY, encode, kept, make_pictures, write_parquet
 from PIL import Image
 
 from cifar_model.classes import CLASS_NAMES
@@ -281,11 +281,6 @@ def server(tmp_path):
         yield SimpleNamespace(folder=tmp_path / "web", url=f"http://127.0.0.1:{httpd.server_port}")
         httpd.shutdown()
         thread.join()
-
-
-def kept(folder):
-    """What lies there, but for the lock's own file: removing it would give two waiters two locks."""
-    return [path for path in folder.iterdir() if path.suffix != ".lock"]
 
 
 def test_download_verifies_and_keeps(tmp_path, pictures, server, monkeypatch):

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import filelock
 import numpy as np
 import pytest
+from helpers import kept
 
 from cifar_model.data import download, find, sources
 from cifar_model.data.download import PARTIAL_NAME, partial_download
@@ -60,11 +61,6 @@ def server(monkeypatch):
         yield state
         httpd.shutdown()
         thread.join()
-
-
-def kept(folder):
-    """What lies there, but for the lock's own file: removing it would give two waiters two locks."""
-    return [path for path in folder.iterdir() if path.suffix != ".lock"]
 
 
 def whole(keras):
