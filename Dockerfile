@@ -19,8 +19,6 @@ WORKDIR /lab
 COPY requirements.txt .
 RUN pip install --no-cache-dir --requirement requirements.txt
 COPY . .
-# Compiled, the networks that ship answer without TensorFlow from the first start.
-RUN python -c "from cifar_model.models.compiled import compile_shipped; compile_shipped()"
 
 USER 1000
 EXPOSE 8501

@@ -9,7 +9,7 @@ PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 # CI installs the very versions that were tested: make check CONSTRAINTS="-c constraints.txt"
 CONSTRAINTS ?=
 
-.PHONY: app check test lint test-python keras-versions constraints screenshots film vendor clean
+.PHONY: app check test lint test-python keras-versions constraints screenshots film compiled vendor clean
 
 app: $(VENV)/app
 	$(BIN)/streamlit run streamlit_app.py
@@ -49,6 +49,10 @@ film: $(VENV)/dev
 # The exact versions of this environment, beside the ranges in requirements.txt.
 constraints: $(VENV)/dev
 	$(BIN)/python -m tests.constraints constraints.txt
+
+# The compiled forms of the networks that ship, where a network has changed or `VERSION` in models/compiled.py.
+compiled: $(VENV)/dev
+	$(BIN)/python -c "from cifar_model.models.compiled import compile_shipped; compile_shipped()"
 
 # Fetches LiteRT.js from the npm registry, exactly as cifar_model/app/browser/live/runtime/origin.json names it.
 vendor:

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from cifar_model.models.compiled import compile_model
-from cifar_model.models.folder import list_models
 from cifar_model.networks.litert import litert_available
 from cifar_model.storage import assets_dir
 
@@ -64,9 +62,7 @@ for page in ("blend", "live", "train", "models", "classify"):
 
 @pytest.mark.skipif(not litert_available(), reason="no LiteRT on this platform")
 @pytest.mark.skipif(not list((assets_dir() / "models").glob("*")), reason="no bundled model in this checkout")
-def test_a_compiled_model_answers_without_any_process_with_tensorflow(tmp_path, monkeypatch):
-    monkeypatch.setenv("CIFAR_LAB_CACHE", str(tmp_path / "cache"))
-    compile_model(list_models()[0].path)
+def test_a_compiled_model_answers_without_any_process_with_tensorflow(tmp_path):
     code = """
 from streamlit.testing.v1 import AppTest
 at = AppTest.from_file("streamlit_app.py", default_timeout=400).run()
@@ -76,7 +72,7 @@ assert not at.exception, at.exception
 from cifar_model.app.shared import resources
 assert resources.answering().wait(0) and resources.drawing().pids and not resources.explaining().pids
 """
-    loaded_after(code, CIFAR_LAB_RUNS=str(tmp_path / "runs"))
+    loaded_after(code, CIFAR_LAB_RUNS=str(tmp_path / "runs"), CIFAR_LAB_CACHE=str(tmp_path / "cache"))
 
 
 def test_no_private_name_crosses_a_module():

@@ -35,7 +35,7 @@ from cifar_model.storage import caches_dir, runs_dir
 def clean(all_caches: bool, days: float, run_days: float | None, yes: bool, as_json: bool) -> None:
     """Show what runs and caches take on disk, and delete what is no longer needed.
 
-    Caches can be made again: decoded images, networks for browsers, the pictures of past visits. The app deletes them
+    Caches can be made again: decoded images, compiled networks, the pictures of past visits. The app deletes them
     after a month without use.
     """
     caches, runs = cache_items(), run_items()

@@ -2,11 +2,13 @@
 
 It lies beside the model, where a run writes it as it ends, or in the cache, and is never trusted blindly: behind the
 network stand the version of what wrote it and two digests, of the ``.keras`` file that it was made of and of the
-network itself. Whatever reads LiteRT files passes over what stands behind the network.
+network itself. Whatever reads LiteRT files passes over what stands behind the network; the page Live has browsers
+answer from the very same file.
 """
 
 import hashlib
 import os
+import shutil
 import struct
 from contextlib import suppress
 from functools import lru_cache
@@ -57,6 +59,36 @@ def read_compiled(model: Path) -> bytes | None:
     return network
 
 
+def compiled_file(model: Path) -> Path | None:
+    """The compiled form of a model as browsers fetch it: in the cache, its name tells its content; None without one.
+
+    What lies beside the model is copied there first. Raises LabError where the model can't be read, or the cache
+    can't be written to.
+    """
+    try:
+        digest = _digest(model)
+    except OSError as error:
+        raise ModelError(f"{model} can't be read ({error.strerror}).") from None
+    file = _cached(digest)
+    if file.is_file() and file.stat().st_size > _TAIL.size:
+        return file
+    if not model.is_dir() or _checked(model / COMPILED_FILE, digest) is None:
+        return None
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(file) as temporary:
+            shutil.copyfile(model / COMPILED_FILE, temporary)
+    except OSError as error:
+        raise _unwritable(model, error) from None
+    keep_newest(file, KEPT)
+    return file
+
+
+def compiled_folder() -> Path:
+    """Where `compiled_file` lies."""
+    return caches_dir() / "compiled"
+
+
 def can_compile() -> bool:
     """Whether models can be compiled here at all: LiteRT is installed, and Keras runs on TensorFlow."""
     return litert_available() and on_tensorflow()
@@ -95,7 +127,7 @@ def compile_model(model: Path, network: "keras.Model | None" = None, *, beside: 
             tail = _TAIL.pack(_MARK, VERSION, digest, hashlib.sha256(content).digest())
             temporary.write_bytes(content + tail)
     except OSError as error:
-        raise LabError(f"Can't write a compiled form of {model}: {error.strerror or error}.") from error
+        raise _unwritable(model, error) from error
     if not beside:
         keep_newest(file, KEPT)
     return file
@@ -107,8 +139,15 @@ def compile_shipped() -> None:
         compile_model(file.parent, beside=True)
 
 
+def _unwritable(model: Path, error: OSError) -> LabError:
+    return LabError(
+        f"Can't write a compiled form of {model}: {error.strerror or error}. "
+        "Set CIFAR_LAB_CACHE to a folder that can be written to."
+    )
+
+
 def _cached(digest: bytes) -> Path:
-    return caches_dir() / "compiled" / f"{digest.hex()[:32]}-{VERSION}.tflite"
+    return compiled_folder() / f"{digest.hex()[:32]}-{VERSION}.tflite"
 
 
 def _digest(model: Path) -> bytes:

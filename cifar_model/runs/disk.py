@@ -24,7 +24,6 @@ CACHES = {
     "cifar10": "decoded CIFAR-10",
     "cifar10/features": "features of the training images",
     "outliers": "pictures of other things",
-    "browser": "networks for browsers",
     "compiled": "compiled networks",
     VISITS: "pictures of visitors",
 }

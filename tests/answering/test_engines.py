@@ -12,9 +12,9 @@ import pytest
 from helpers import REPOSITORY, make_pictures
 
 from cifar_model.answering.classifier import Classifier
-from cifar_model.errors import ModelError, SettingsError
+from cifar_model.errors import LabError, ModelError, SettingsError
 from cifar_model.models import compiled
-from cifar_model.models.compiled import compile_model, read_compiled
+from cifar_model.models.compiled import compile_model, compiled_file, compiled_folder, read_compiled
 from cifar_model.networks.litert import INTERPRETERS, litert_available
 from cifar_model.pictures.fit import load_image
 from cifar_model.storage import assets_dir
@@ -51,7 +51,8 @@ def litert(random_model, file):
 def test_both_engines_say_the_same(name, cache, random_model, pictures):
     model = random_model if name == "random" else assets_dir() / "models" / name
     keras = Classifier(model, engine="keras")
-    compile_model(model, keras.network)
+    if name == "random":  # those that ship have theirs
+        compile_model(model, keras.network)
     litert = Classifier(model)
     assert (keras.engine, litert.engine) == ("keras", "litert")
     ours, theirs = litert.examine(pictures), keras.examine(pictures)
@@ -196,6 +197,28 @@ def test_one_that_answers_otherwise_is_refused(random_model, tmp_path, monkeypat
     with pytest.raises(ModelError, match="answers otherwise than Keras"):
         compile_model(random_model, other)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_browsers_fetch_the_very_file_from_the_cache(random_model, file, tmp_path, monkeypatch):
+    assert compiled_file(random_model) == file
+    model, cache = tmp_path / "model", tmp_path / "cache"
+    model.mkdir()
+    (model / "model.keras").write_bytes((random_model / "model.keras").read_bytes())
+    monkeypatch.setenv("CIFAR_LAB_CACHE", str(cache))
+    assert compiled_file(model) is None and not cache.exists()
+    (model / "model.tflite").write_bytes(file.read_bytes())
+    copied = compiled_file(model)
+    assert copied.parent == compiled_folder() and copied.read_bytes() == file.read_bytes()
+    assert compiled_file(model) == compiled_file(model / "model.keras") == copied
+    (model / "model.keras").write_bytes(b"another")
+    assert compiled_file(model) is None  # what lies beside is of the network before
+    with pytest.raises(ModelError, match="can't be read"):
+        compiled_file(tmp_path / "nowhere.keras")
+    (model / "model.keras").write_bytes((random_model / "model.keras").read_bytes())
+    (tmp_path / "taken").touch()
+    monkeypatch.setenv("CIFAR_LAB_CACHE", str(tmp_path / "taken"))
+    with pytest.raises(LabError, match="Set CIFAR_LAB_CACHE to a folder that can be written to"):
+        compiled_file(model)
 
 
 def test_old_ones_go_first(tmp_path, monkeypatch, random_model, file):

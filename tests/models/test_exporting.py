@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -59,14 +60,29 @@ def needed(to):
         pytest.skip(f"needs {', '.join(missing)}: requirements-formats.txt")
 
 
+def options(to):
+    return ["--calibrated"] if to not in ("keras", "h5") else []
+
+
+@pytest.fixture(scope="module")
+def exported(model, tmp_path_factory):
+    """The model in a format, exported once."""
+
+    @lru_cache
+    def export(to):
+        needed(to)
+        out = tmp_path_factory.mktemp("exports") / to
+        code, said = call("export", model, "--to", to, "--out", out, *options(to))
+        assert code == 0, said
+        return out
+
+    return export
+
+
 @pytest.mark.parametrize("to", FORMATS)
-def test_an_export_answers_as_the_model_does_and_its_example_runs(model, pictures, tmp_path, to):
-    needed(to)
-    options = ["--calibrated"] if to not in ("keras", "h5") else []
-    out = tmp_path / "out"
-    code, said = call("export", model, "--to", to, "--out", out, *options)
-    assert code == 0, said
-    ours = Classifier(model, calibrated=bool(options)).predict(pictures)
+def test_an_export_answers_as_the_model_does(model, pictures, exported, to):
+    out = exported(to)
+    ours = Classifier(model, calibrated=bool(options(to))).predict(pictures)
     for file in FORMATS[to].files:
         # The oracle is that program itself, called here anew.
         theirs = FORMATS[to].read(out / file)(pictures.astype(np.float32))
@@ -74,18 +90,28 @@ def test_an_export_answers_as_the_model_does_and_its_example_runs(model, picture
     check = json.loads((out / CHECK_FILE).read_text())
     assert set(check["largest_difference"]) == set(FORMATS[to].files)
     assert max(check["largest_difference"].values()) <= 1e-5 and check["classes"] == list(CLASS_NAMES)
-    assert check["calibration"] == ({"temperature": 1.4, "even_share": 0.6} if options else None)
+    assert check["calibration"] == ({"temperature": 1.4, "even_share": 0.6} if options(to) else None)
     assert (out / "classes.txt").read_text().split() == list(CLASS_NAMES)
 
     program = example(to)
     assert len(program.splitlines()) == 5
     told = "\n".join(line.removeprefix("    ") for line in (out / README_FILE).read_text().splitlines())
     assert program.strip() in told
-    Image.fromarray(pictures[3]).save(out / "picture.png")
-    done = subprocess.run([sys.executable, "-c", program], cwd=out, capture_output=True, text=True, timeout=300)
+
+
+def test_the_examples_run(model, pictures, exported):
+    formats = [to for to in FORMATS if not FORMATS[to].missing()]
+    lines = ["import os"]  # one process for all: most of them bring TensorFlow
+    for to in formats:
+        Image.fromarray(pictures[3]).save(exported(to) / "picture.png")
+        lines += [f"os.chdir({str(exported(to))!r})", f"exec({example(to)!r}, {{}})", "print('NEXT')"]
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    name, probability = done.stdout.split()[-2:]
-    assert name == CLASS_NAMES[ours[3].argmax()] and abs(float(probability) - ours[3].max()) < 1e-4
+    told = done.stdout.split("NEXT")[:-1]
+    for to, words in zip(formats, told, strict=True):
+        ours = Classifier(model, calibrated=bool(options(to))).predict(pictures[3:4])[0]
+        name, probability = words.split()[-2:]  # Keras draws a bar before them
+        assert name == CLASS_NAMES[ours.argmax()] and abs(float(probability) - ours.max()) < 1e-4, to
 
 
 def test_hdf5_refuses_a_calibration(model, tmp_path):

@@ -12,6 +12,8 @@ from cifar_model.__main__ import main
 from cifar_model.answering.classifier import Classifier
 from cifar_model.data.cache import load_cifar10
 from cifar_model.models.answers import read_answers
+from cifar_model.models.compiled import read_compiled
+from cifar_model.networks.litert import litert_available
 from cifar_model.storage import assets_dir
 from cifar_model.trust.answer_sets import LEVELS, answer_sets
 from cifar_model.trust.calibration import calibrate, expected_calibration_error
@@ -28,6 +30,13 @@ def shipped(request):
 
 def test_the_shipped_models_are_there():
     assert {"lab-net", "seed-cnn"} <= set(SHIPPED)
+
+
+@pytest.mark.skipif(not litert_available(), reason="no LiteRT on this platform")
+def test_the_compiled_form_is_of_this_very_network(shipped, tmp_path, monkeypatch):
+    monkeypatch.setenv("CIFAR_LAB_CACHE", str(tmp_path))
+    path, _, _ = shipped
+    assert read_compiled(path) is not None, "make compiled"
 
 
 def test_accuracy_and_confusion(shipped):

@@ -48,22 +48,22 @@ def test_everything_is_counted_once(home, cache):  # noqa: F811
     write(cache / "cifar10" / "features" / "f.npy", 500)
     write(cache / "cifar10" / "known" / "0123", 64)
     write(cache / "cifar10" / "abc.lock", 0)
-    write(cache / "browser" / "n.tflite", 700)
+    write(cache / "compiled" / "n.tflite", 700)
     write(cache / "somebody-elses" / "letter.txt", 900)
     path = write_run(home, "one", state="finished")
     (home / ".deleted-1").mkdir()
     (path / "link").symlink_to(cache)  # not followed
     sizes = {item.name: item.size for item in cache_items()}
     folder = (cache / "cifar10" / "abc").stat().st_size
-    assert sizes == {"cifar10/abc": 3000 + folder, "cifar10/features/f.npy": 500, "browser/n.tflite": 700}
+    assert sizes == {"cifar10/abc": 3000 + folder, "cifar10/features/f.npy": 500, "compiled/n.tflite": 700}
     assert {item.name for item in run_items()} == {"one", ".deleted-1"}
-    assert next(item for item in cache_items() if item.name == "browser/n.tflite").days < 0.1
+    assert next(item for item in cache_items() if item.name == "compiled/n.tflite").days < 0.1
 
 
 def test_the_command_says_what_may_go_and_deletes_only_with_yes(home, cache):  # noqa: F811
     old = write(cache / "cifar10" / "abc" / "x_train.npy", 3000).parent
     aged(old, 31)
-    new = write(cache / "browser" / "n.tflite", 700, days=29)
+    new = write(cache / "compiled" / "n.tflite", 700, days=29)
     visit = write(cache / "visits" / "v1" / "a", 10).parent
     aged(visit, 2)
     run = aged(write_run(home, "one", state="finished"), 400)
@@ -91,8 +91,8 @@ def test_a_quota_refuses_new_runs_after_the_oldest_caches_have_gone(home, cache,
     monkeypatch.setenv(QUOTA, "0.000010")  # 10 kB
     run = write_run(home, "one", state="stopped")
     used = sum(item.size for item in run_items())
-    first = write(cache / "browser" / "a.tflite", 4000, days=9)
-    second = write(cache / "browser" / "b.tflite", 10_000 - used - 1, days=5)
+    first = write(cache / "compiled" / "a.tflite", 4000, days=9)
+    second = write(cache / "compiled" / "b.tflite", 10_000 - used - 1, days=5)
     check_quota()
     assert not first.exists() and second.exists()
     (run / "model.keras").write_bytes(b"x" * 10_000)
@@ -104,7 +104,7 @@ def test_a_quota_refuses_new_runs_after_the_oldest_caches_have_gone(home, cache,
 
 def test_what_was_used_today_is_not_cleared_for_the_quota(home, cache, monkeypatch):  # noqa: F811
     monkeypatch.setenv(QUOTA, "0.000001")
-    used = write(cache / "browser" / "a.tflite", 4000, days=0.5)
+    used = write(cache / "compiled" / "a.tflite", 4000, days=0.5)
     sweep()
     assert used.exists()
     with pytest.raises(RunError):

@@ -6,7 +6,6 @@ import time
 
 import streamlit as st
 
-from cifar_model.answering.one_picture import one_picture_folder
 from cifar_model.app.browser.component import component
 from cifar_model.app.browser.files import FOLDER, served
 from cifar_model.app.live.about import about_model, about_samples, runtime_version
@@ -18,6 +17,7 @@ from cifar_model.app.shared.reading import DEFAULT_LEVEL, OUTSIDE
 from cifar_model.app.shared.remembered import remembered
 from cifar_model.app.shared.taken import take_to_classify
 from cifar_model.errors import ImageError, LabError
+from cifar_model.models.compiled import compiled_folder
 from cifar_model.models.folder import ModelInfo
 from cifar_model.pictures.mix import MODES
 from cifar_model.trust.answer_sets import LEVELS
@@ -50,7 +50,7 @@ def _show(model: ModelInfo | None, waits: bool) -> None:
             st.rerun()  # the page says what happened
         if waits and form is not None:
             st.rerun()  # and look no more
-        _mount(model, form and served("networks", one_picture_folder()) + form.name)
+        _mount(model, form and served("networks", compiled_folder()) + form.name)
         wish = st.session_state.pop("live_wish", None)
         if wish is not None:
             _take_along(wish)

@@ -14,7 +14,6 @@ from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from cifar_model.answering.answer import Answer
-from cifar_model.answering.one_picture import one_picture_file
 from cifar_model.app.shared.background import Task
 from cifar_model.app.shared.workshop import Workshop
 from cifar_model.app.workers.answering import Answering
@@ -25,6 +24,7 @@ from cifar_model.data.find import find_source
 from cifar_model.data.sources import THREE_WAYS, Source
 from cifar_model.data.split import fingerprints
 from cifar_model.errors import DatasetError, LabError
+from cifar_model.models.compiled import compiled_file
 from cifar_model.models.folder import ModelInfo, epochs_of, list_models, model_version
 from cifar_model.models.layout import ANSWERS_FILE, CARD_FILE, EPOCHS_FOLDER, MODEL_FILE
 from cifar_model.pictures.ambiguous import Mix, class_pairs, draw_pairs, mid_blends
@@ -272,7 +272,7 @@ def test_fingerprints() -> np.ndarray:
 
 
 def browser_form(model: Path) -> Path | None:
-    """A network as browsers take it (`answering.one_picture`); None while it is being made, once for each content.
+    """A network as browsers take it (`compiled.compiled_file`); None while it is being made, once for each content.
 
     Raises LabError where it can't be made.
     """
@@ -293,15 +293,11 @@ def try_browser_form_again(model: Path) -> None:
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _browser_form(model: Path, stamp: tuple | None) -> Future:
-    file = one_picture_file(model)
-    if file.is_file():
+    if file := compiled_file(model):
         job: Future = Future()
         job.set_result(file)
         return job
-    worker = Worker()  # of its own: the conversion takes seconds, and others wait for no more than a picture
-    job = worker.submit("make_one_picture", model, seconds=LONG_JOB_SECONDS)
-    job.add_done_callback(lambda _: worker.close())
-    return job
+    return compiling().submit("compile", model)
 
 
 @st.cache_resource(show_spinner=False)

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_model.answering.one_picture import make_one_picture
 from cifar_model.app.workers.beliefs import answer
 from cifar_model.app.workers.charts import chart, draw_sweep
 from cifar_model.app.workers.evidence import explain, nearest, neighbours_ready, prepare_neighbours
@@ -60,7 +59,6 @@ JOBS: dict[str, Callable] = {
     "read_test": read_test,
     "filters": filters,
     "activations": activations,
-    "make_one_picture": make_one_picture,
     "bring": bring,
     "take": take,
     "compile": compile_model,

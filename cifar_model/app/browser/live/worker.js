@@ -45,14 +45,20 @@ const start = async ({ runtime, version, build }) => {
   forgetOld(/\.wasm\.gz\?/, 1);
 };
 
+// Which output holds the ten probabilities: the network names them first, before its features.
+const answers = (compiled) => {
+  const names = compiled.getOutputDetails().map(({ name }) => name);
+  return names.indexOf([...names].sort()[0]);
+};
+
 const ask = async (compiled, pixels) => {
   const input = new litert.Tensor(Float32Array.from(pixels), [1, SIDE, SIDE, 3]);
   try {
-    const [output] = await compiled.run([input]);
+    const outputs = await compiled.run([input]);
     try {
-      return Float32Array.from(await output.data());
+      return Float32Array.from(await outputs[answers(compiled)].data());
     } finally {
-      output.delete();
+      for (const output of outputs) output.delete();
     }
   } finally {
     input.delete();
