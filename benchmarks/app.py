@@ -327,6 +327,8 @@ async def visit(address: str, users: int, seconds: float, run: str, first: int) 
     everyone = asyncio.Barrier(users)
     rng = random.Random(first)
     end = 0.0
+    steps = range(int(seconds // PERIOD) + 2)  # drawn before anybody comes: a visitor brings them along
+    pictures = {n: [picture(n, step) for step in steps] for n in range(first, first + users) if run}
 
     async def regularly(number: int, kind: str, act: Callable) -> None:
         nonlocal end
@@ -343,11 +345,11 @@ async def visit(address: str, users: int, seconds: float, run: str, first: int) 
 
     async def uploader(number: int) -> None:
         async with Visitor(address) as visitor:
-            await regularly(number, KINDS[0], lambda step: visitor.upload("uploads_files", *picture(number, step)))
+            await regularly(number, KINDS[0], lambda step: visitor.upload("uploads_files", *pictures[number][step]))
 
     async def blender(number: int) -> None:
         async with Visitor(address, "blend") as visitor:
-            await regularly(number, KINDS[1], lambda step: visitor.upload("file_a", *picture(number, step)))
+            await regularly(number, KINDS[1], lambda step: visitor.upload("file_a", *pictures[number][step]))
 
     async def watcher(number: int) -> None:
         nonlocal end

@@ -40,7 +40,8 @@ with guarded():
         mini_section()
     if shows("runs"):
         past_runs()
-    watch()
+    if not (run and run.is_live and shows("run")):  # its panel looks more often
+        watch()
     open_dialog()
     remember_visitor()
 resources.settle("train")

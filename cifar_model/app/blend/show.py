@@ -1,5 +1,8 @@
 """What Blend shows of a mix: the live view, the guess, the evidence, the downloads."""
 
+import time
+from contextlib import ExitStack
+
 import numpy as np
 import streamlit as st
 
@@ -12,9 +15,13 @@ from cifar_model.app.shared.guessing import Game, game, show_foresight
 from cifar_model.app.shared.page import guarded, wait_for
 from cifar_model.app.shared.parts import shows
 from cifar_model.app.shared.reading import Reading
+from cifar_model.app.shared.sweeping import Sweep
 from cifar_model.app.shared.why import explain_mix
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.models.folder import ModelInfo
+
+PATIENCE = 0.3  # seconds for the whole curve; what takes longer is shown coarsely first
+LOOK_SECONDS = 0.2
 
 
 @st.fragment
@@ -31,25 +38,34 @@ def show_blend(blend: Blend, mode: str, models: list[ModelInfo], reading: Readin
                 show_live(blend, sprite, [], [], [], reading, None)  # the mix needs no network
                 wait_for(resources.answering(), waiting)
                 st.rerun()
-            sweeps = [resources.known_sweep(model.path, frames) for model in models]
-            known = list(range(STEPS))
-            complete = all(sweep is not None for sweep in sweeps)
-            if not complete:
-                known = sorted({*COARSE, blend.ratio})
-                sweeps = [resources.ask(model.path, frames[known]) for model in models]
-            if reading.predict and complete:
-                _guessed(playing, key, models, sweeps)
-            show_live(blend, sprite, models, sweeps, known, reading, (playing, key) if hidden else None)
-        write_blend_link(blend, mode, [model.name for model in models])
-        if not complete:
-            for model in models:
-                for done in resources.compute_sweep(model.path, frames):
-                    note.caption(f"{model.title}: {done} of {STEPS} mixes classified")
-            st.rerun()
+            with ExitStack() as stack:
+                asked = [stack.enter_context(resources.sweep(model.path, frames)) for model in models]
+                known = list(range(STEPS))
+                if complete := _all(asked, PATIENCE):
+                    sweeps = [sweep.answer() for sweep in asked]
+                else:
+                    known = sorted({*COARSE, blend.ratio})
+                    sweeps = [resources.ask(model.path, frames[known]) for model in models]
+                if reading.predict and complete:
+                    _guessed(playing, key, models, sweeps)
+                show_live(blend, sprite, models, sweeps, known, reading, (playing, key) if hidden else None)
+                write_blend_link(blend, mode, [model.name for model in models])
+                while not complete:
+                    complete = _all(asked, LOOK_SECONDS)
+                    done = sum(sweep.done for sweep in asked)
+                    note.caption(f"{done} of {STEPS * len(models)} mixes classified")
+            if len(known) < STEPS:
+                st.rerun()
         if models and not hidden and shows("why"):
             _why(blend, frames, models, sweeps, reading)
         if shows("downloads"):
             show_downloads(blend, frames, models, sweeps, reading, hidden)
+
+
+def _all(sweeps: list[Sweep], seconds: float) -> bool:
+    """Whether all are answered, at the latest after so many seconds."""
+    end = time.monotonic() + seconds
+    return all([sweep.wait(max(0.0, end - time.monotonic())) for sweep in sweeps])
 
 
 def _guessed(playing: Game, key: bytes, models: list[ModelInfo], sweeps: list[Answer]) -> None:

@@ -2,9 +2,11 @@
 
 import gc
 import hashlib
+import threading
 from collections import OrderedDict
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from cifar_model.answering.answer import Answer
 from cifar_model.app.shared.background import Task
+from cifar_model.app.shared.sweeping import Sweep
 from cifar_model.app.shared.workshop import Workshop
 from cifar_model.app.workers.answering import Answering
 from cifar_model.app.workers.prepare import Picture
@@ -310,33 +313,42 @@ def settle(page: str) -> None:
     gc.freeze()
 
 
+@dataclass
+class _Looked:
+    """A sweep, and how many look at it now."""
+
+    sweep: Sweep
+    visitors: int = 0
+
+
+_sweeps_lock = threading.Lock()
+
+
 @st.cache_resource(show_spinner=False)
-def _sweeps() -> OrderedDict[tuple, Answer]:
-    """The last complete sweeps of all visitors, by model, its version and the frames."""
+def _sweeps() -> OrderedDict[tuple, _Looked]:
+    """The last sweeps of all visitors, by model, its version and the frames."""
     return OrderedDict()
 
 
-def _sweep_key(model: Path, frames: np.ndarray) -> tuple:
-    return model, version(model), hashlib.blake2b(frames.tobytes(), digest_size=16).digest()
-
-
-def known_sweep(model: Path, frames: np.ndarray) -> Answer | None:
-    """The answers to frames uint8 (101, 32, 32, 3), if somebody has asked before."""
-    return _sweeps().get(_sweep_key(model, frames))
-
-
-def compute_sweep(model: Path, frames: np.ndarray) -> Iterator[int]:
-    """Answer all frames, so that `known_sweep` knows; yields how many are done, others' turns in between."""
-    if known_sweep(model, frames) is not None:
-        return
-    parts = []
-    for start in range(0, len(frames), AT_A_TIME):
-        parts.append(answering().ask(model, frames[start : start + AT_A_TIME]))
-        yield min(start + AT_A_TIME, len(frames))
-    sweeps = _sweeps()
-    sweeps[_sweep_key(model, frames)] = Answer.join(parts)
-    while len(sweeps) > KEPT_SWEEPS:
-        sweeps.popitem(last=False)
+@contextmanager
+def sweep(model: Path, frames: np.ndarray) -> Iterator[Sweep]:
+    """The answers to frames uint8 (101, 32, 32, 3): whoever comes first begins them, when all have left they end."""
+    key = model, version(model), hashlib.blake2b(frames.tobytes(), digest_size=16).digest()
+    sweeps, ask = _sweeps(), answering().ask
+    with _sweeps_lock:
+        sweeps[key] = looked = sweeps.get(key) or _Looked(Sweep(model, frames, ask))
+        sweeps.move_to_end(key)
+        looked.visitors += 1
+        while len(sweeps) > KEPT_SWEEPS:
+            sweeps.popitem(last=False)
+    try:
+        yield looked.sweep
+    finally:
+        with _sweeps_lock:
+            looked.visitors -= 1
+            if not (looked.visitors or looked.sweep.complete):
+                looked.sweep.give_up()
+                sweeps.pop(key, None)
 
 
 def explain(model: Path, pixels: np.ndarray, class_index: int) -> bytes | None:

@@ -10,7 +10,8 @@ import streamlit as st
 from cifar_model.app.shared.discreet import discreet
 from cifar_model.app.shared.owner import is_owner
 from cifar_model.app.train.download import show_progress, the_download
-from cifar_model.app.train.words import IDLE_SECONDS, LIVE_SECONDS, fenced
+from cifar_model.app.train.pace import LIVE_SECONDS
+from cifar_model.app.train.words import IDLE_SECONDS, fenced
 from cifar_model.data.distilled import describe_mini, mini_source
 from cifar_model.data.find import find_source
 from cifar_model.data.sources import MINI

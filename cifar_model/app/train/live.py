@@ -9,6 +9,8 @@ from cifar_model.app.shared.discreet import discreet
 from cifar_model.app.shared.page import guarded
 from cifar_model.app.train.curves import show_curves
 from cifar_model.app.train.guesses import photographs_right, show_guesses
+from cifar_model.app.train.pace import note_look
+from cifar_model.app.train.shown import live_states
 from cifar_model.app.train.words import EXPLAIN, STATES
 from cifar_model.data.sources import MINI
 from cifar_model.errors import LabError
@@ -18,14 +20,15 @@ from cifar_model.text import duration, share
 
 
 @guarded()
-def show_live(name: str, state: str, had_model: bool) -> None:
+def show_live(name: str, state: str, had_model: bool, live: list[tuple[str, str]]) -> None:
     """What changes while a run trains: the same elements at every look, so that nothing jumps."""
     try:
         run = read_run(name)
     except LabError:  # deleted elsewhere
         st.rerun()
-    if (run.state, run.has_model) != (state, had_model):
-        st.rerun()  # buttons outside this fragment depend on it
+    if (run.state, run.has_model) != (state, had_model) or (run.is_live and live_states() != live):
+        st.rerun()  # what is outside this fragment depends on it
+    note_look()
     now = run.progress
     done, text = _position(run)
     st.progress(done, text=text)

@@ -7,8 +7,10 @@ import streamlit as st
 from cifar_model.app.shared.discreet import discreet
 from cifar_model.app.train.controls import show_controls
 from cifar_model.app.train.live import show_live
+from cifar_model.app.train.pace import seconds_between_looks
 from cifar_model.app.train.results import show_results
-from cifar_model.app.train.words import LIVE_SECONDS, STATES, fenced
+from cifar_model.app.train.shown import live_states
+from cifar_model.app.train.words import STATES, fenced
 from cifar_model.data.distilled import TEST_SET, mini_score
 from cifar_model.data.sources import MINI
 from cifar_model.runs.read import RunInfo
@@ -30,7 +32,8 @@ def run_panel(run: RunInfo) -> None:
             st.warning(escape_markdown(str(doubts)), icon=":material/warning:")
         if run.settings.get("data") == MINI:
             st.caption(_of_mini(run.settings.get("network", "")))
-        st.fragment(show_live, run_every=LIVE_SECONDS if run.is_live else None)(run.name, run.state, run.has_model)
+        look = st.fragment(show_live, run_every=seconds_between_looks() if run.is_live else None)
+        look(run.name, run.state, run.has_model, live_states())
         show_results(run)
 
 

@@ -15,11 +15,13 @@ from cifar_model.app.train.compare import compare_runs
 from cifar_model.app.train.controls import ask
 from cifar_model.app.train.disk import disk_use
 from cifar_model.app.train.shown import show
-from cifar_model.app.train.words import EXPLAIN, IDLE_SECONDS, STATES
+from cifar_model.app.train.words import EXPLAIN, STATES
 from cifar_model.data.sources import MINI
 from cifar_model.runs.read import RunInfo
 from cifar_model.storage import runs_dir, temporary_folder
 from cifar_model.text import duration
+
+TABLE_SECONDS = 5.0  # between two looks at the numbers of runs that train
 
 
 def past_runs() -> None:
@@ -36,7 +38,7 @@ def past_runs() -> None:
         st.caption("None yet. Each training is kept here, with its curves, settings and model.")
         return
     some_live = any(run.is_live for run in found)
-    st.fragment(_table, run_every=IDLE_SECONDS if some_live else None)()
+    st.fragment(_table, run_every=TABLE_SECONDS if some_live else None)()
     names = [run.name for run in found]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.selectbox("Run", names, width=260, key="train_chosen")

@@ -40,14 +40,15 @@ def shown_run() -> RunInfo | None:
 
 
 def watch() -> None:
-    """Redraw the page when somebody else starts, stops or queues a run."""
-    st.fragment(_watch, run_every=IDLE_SECONDS)(_live_states())
+    """Redraw the page when somebody else starts, stops or queues a run; a run that trains is looked at anyway."""
+    st.fragment(_watch, run_every=IDLE_SECONDS)(live_states())
 
 
-def _live_states() -> list[tuple[str, str]]:
+def live_states() -> list[tuple[str, str]]:
+    """Name and state of every run at work, as a page last saw them."""
     return [(run.name, run.state) for run in live_runs(resources.runs())]
 
 
 def _watch(before: list[tuple[str, str]]) -> None:
-    if _live_states() != before:
+    if live_states() != before:
         st.rerun()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-LIVE_SECONDS = 0.5  # between two looks at a run that trains
 IDLE_SECONDS = 2.0  # between two looks for runs that others start
 CHART_HEIGHT = 290  # pixels, axis and legend included
 EXPLAIN = {
