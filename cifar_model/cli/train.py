@@ -13,6 +13,7 @@ from cifar_model.data.find import find_source
 from cifar_model.data.sources import MINI
 from cifar_model.errors import DatasetError, LabError, RunError, SettingsError
 from cifar_model.models.card import Card
+from cifar_model.networks.backend import check_backend
 from cifar_model.networks.choices import NETWORKS, OPTIMIZERS, RECIPES
 from cifar_model.runs.disk import check_quota
 from cifar_model.runs.hold import is_held
@@ -127,6 +128,7 @@ def train(name, resume, queue, **options):
         name = check_name(name) if name else new_name(settings)
         path = _unused(name)
         command = shlex.join(["python", "-m", "cifar_model", "train", *settings.to_argv(), "--run", name])
+    check_backend()
     check_quota()
     check_memory(settings, waits=queue)
     begun = claim(name, queue=queue)

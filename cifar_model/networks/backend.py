@@ -1,5 +1,6 @@
 """Import Keras and its backend without the lines that TensorFlow writes to the terminal as it starts."""
 
+import importlib.util
 import os
 import sys
 import tempfile
@@ -32,22 +33,36 @@ def import_keras():
 
 
 def _import_with_backend():
-    chosen = os.environ.get("KERAS_BACKEND")
     try:
         import keras
     except (ImportError, ValueError) as error:
-        if chosen in (None, "tensorflow"):
+        if on_tensorflow():
             raise
-        raise SettingsError(
-            f"KERAS_BACKEND is {chosen!r}, which can't be imported here ({error}). Remove the setting, for TensorFlow "
-            "is what this project is tested with, or install that backend."
-        ) from error
+        raise _no_backend(error) from error
     return keras
+
+
+def check_backend() -> None:
+    """SettingsError where KERAS_BACKEND names a backend that is not here; imports nothing."""
+    chosen = _chosen()
+    if not chosen.isidentifier() or importlib.util.find_spec(chosen) is None:
+        raise _no_backend("not installed")
+
+
+def _no_backend(reason: object) -> SettingsError:
+    return SettingsError(
+        f"KERAS_BACKEND is {_chosen()!r}, which can't be imported here ({reason}). Remove the "
+        "setting, for TensorFlow is what this project is tested with, or install that backend."
+    )
 
 
 def on_tensorflow() -> bool:
     """Whether Keras is to run on TensorFlow, as far as the environment tells without importing it."""
-    return os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
+    return _chosen() == "tensorflow"
+
+
+def _chosen() -> str:
+    return os.environ.get("KERAS_BACKEND") or "tensorflow"
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import psutil
 
 from cifar_model.data.sources import MINI
 from cifar_model.errors import LabError, RunError, SettingsError
+from cifar_model.networks.backend import check_backend
 from cifar_model.runs.change import request
 from cifar_model.runs.disk import check_quota
 from cifar_model.runs.hold import end_hold, is_held
@@ -43,6 +44,7 @@ def start_run(settings: Settings, name: str | None = None, *, queue: bool = Fals
     settings; RunError when as many wait as may. `owner` is the fingerprint of the visitor whose it is
     (`owners.fingerprint`).
     """
+    check_backend()
     check_quota()
     with runs_lock():
         name = check_name(name) if name else new_name(settings)
@@ -72,6 +74,7 @@ def resume_run(
     With `epochs`, more than it has trained so far, a finished run too goes on until it has had so many.
     `learning_rate` is another one for the rest of the run.
     """
+    check_backend()
     check_quota()
     with runs_lock():
         run = read_run(name)
