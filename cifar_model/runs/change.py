@@ -19,8 +19,8 @@ from cifar_model.training.settings import LIMITS
 ACTIONS = ("pause", "resume", "stop", "set-lr")
 
 
-def request(name: str, action: str, value: float | None = None, *, wait: float = 0.0) -> bool:
-    """Ask a live run to "pause", "resume", "stop" or "set-lr" (with the new rate as `value`).
+def request(name: str, action: str, value: float | None = None, *, wait: float = 0.0, why: str = "") -> bool:
+    """Ask a live run to "pause", "resume", "stop" (`why`, in a sentence) or "set-lr" (with the new rate as `value`).
 
     Returns whether the run took the request within `wait` seconds. Raises RunError if the run isn't live, and
     SettingsError for an unknown action or a rate that isn't a positive number.
@@ -30,6 +30,8 @@ def request(name: str, action: str, value: float | None = None, *, wait: float =
     message: dict[str, Any] = {"action": action}
     if action == "set-lr":
         message["value"] = _check_rate(value)
+    if why:
+        message["why"] = why
     run = read_run(name)
     if is_waiting(run):
         return _ask_waiting(name, action)

@@ -17,9 +17,12 @@ def max_queue() -> int:
     return whole_number("CIFAR_LAB_MAX_QUEUE", default=10, least=0)
 
 
-def check_room() -> None:
-    """RunError when as many runs wait as may; the caller holds the runs' lock."""
-    waiting = sum(run.state == "queued" for run in list_runs())
+def check_room(sweep: str = "") -> None:
+    """RunError when as many runs wait as may, each sweep counted as one; the caller holds the runs' lock.
+
+    `sweep` is one that needs no place beside that which it has.
+    """
+    waiting = len({run.sweep.get("name", run.path) for run in list_runs() if run.state == "queued"} - {sweep})
     if waiting >= max_queue():
         raise RunError(
             f"{waiting} runs wait already, and {max_queue()} may (CIFAR_LAB_MAX_QUEUE): try again when one has begun."
