@@ -14,9 +14,9 @@ CONSTRAINTS ?=
 app: $(VENV)/app
 	$(BIN)/streamlit run streamlit_app.py
 
-# Before each commit: lint, types, and the tests that need neither a browser nor a training.
+# Before each commit: lint, types, and the tests that need no browser, no training and no Ray.
 check: lint
-	$(PYTEST) -m "not browser and not training"
+	$(PYTEST) -m "not browser and not training and not ray"
 
 # A browser test has the machine to itself: an app, its workers, a browser and a training are processes enough.
 test: $(VENV)/dev
@@ -33,7 +33,7 @@ lint: $(VENV)/dev
 # The quick tests on another Python: make test-python PYTHON=python3.13
 test-python:
 	$(MAKE) VENV=.venv-$(notdir $(PYTHON)) PYTHON=$(PYTHON) .venv-$(notdir $(PYTHON))/dev
-	.venv-$(notdir $(PYTHON))/bin/python -m pytest -n $(JOBS) --dist loadfile -m "not browser and not training"
+	.venv-$(notdir $(PYTHON))/bin/python -m pytest -n $(JOBS) --dist loadfile -m "not browser and not training and not ray"
 
 # The shipped networks, opened by other versions of Keras.
 keras-versions: $(VENV)/dev
@@ -59,7 +59,7 @@ $(VENV)/app: requirements.txt constraints.txt
 	$(BIN)/python -m pip install --quiet -r requirements.txt $(CONSTRAINTS)
 	touch $@
 
-$(VENV)/dev: requirements-dev.txt requirements-formats.txt requirements.txt constraints.txt
+$(VENV)/dev: requirements-dev.txt requirements-formats.txt requirements-ray.txt requirements.txt constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt $(CONSTRAINTS)
 	touch $@ $(VENV)/app

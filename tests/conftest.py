@@ -1,5 +1,6 @@
 """Fixtures that all tests share."""
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -25,6 +26,8 @@ def pytest_collection_modifyitems(items):
             item.add_marker("browser")
         if (folder in TRAINING and "tiny_cifar10" in fixtures) or "own" in fixtures:  # somebody's own network
             item.add_marker("training")
+        if item.get_closest_marker("ray") and not importlib.util.find_spec("ray"):
+            item.add_marker(pytest.mark.skip("needs Ray: pip install -r requirements-ray.txt"))
 
 
 def pytest_sessionfinish(session, exitstatus):

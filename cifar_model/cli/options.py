@@ -77,6 +77,27 @@ class Share(click.FloatRange):
         return super().convert(value, param, ctx)
 
 
+class RayAddress(click.ParamType):
+    """The address of a Ray cluster, "" for RAY_ADDRESS or this machine alone; `cluster.connect.address_of` reads it."""
+
+    name = "address"
+
+    def convert(self, value, param, ctx):
+        if value and Path(value).exists():
+            self.fail(f"{value} is a file or folder: name it before --ray, or write --ray local {value}.", param, ctx)
+        return value
+
+
+ray_option = click.option(
+    "--ray",
+    metavar="[ADDRESS]",
+    type=RayAddress(),
+    is_flag=False,
+    flag_value="",
+    help="Share the work out with Ray: a cluster's HOST:PORT, else RAY_ADDRESS, else the CPUs of this machine.",
+)
+
+
 def keep_compiled(classifier: "Classifier") -> None:
     """Compile the model once somebody at a terminal has their answers: the next ones then need no TensorFlow."""
     if classifier.engine == LITERT or not can_compile() or not sys.stderr.isatty():

@@ -1,0 +1,174 @@
+"""A connection to Ray: processes of its own on this machine, or a cluster that runs already."""
+
+import logging
+import os
+import re
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from cifar_model.errors import LabError, SettingsError
+from cifar_model.networks.backend import without_chatter
+from cifar_model.storage import assets_dir
+
+EMBEDDED = "local"  # an address: no cluster, whatever RAY_ADDRESS says
+SHIPPED = ("cifar_model", "assets")  # what the other machines get of the project
+
+_CONNECT_SECONDS = 5.0  # to reach the port of a head node
+_WHERE = "A head node has one where `ray start --head` ran; its port is 6379 unless you chose another"
+
+
+def address_of(option: str | None) -> str | None:
+    """The cluster that is meant: `option`, else RAY_ADDRESS; None: no cluster, Ray runs on this machine alone.
+
+    Raises
+    ------
+    SettingsError
+        Not HOST:PORT, "auto" (a cluster that runs on this machine) or "local" (none).
+    """
+    address = option or os.environ.get("RAY_ADDRESS") or EMBEDDED
+    if address == EMBEDDED:
+        return None
+    if address != "auto" and not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s/:\[\]]+):[0-9]{1,5}", address):
+        source = "" if option else " (from RAY_ADDRESS)"
+        raise SettingsError(
+            f"{address!r}{source} is no address of a Ray cluster. Allowed: HOST:PORT of its head node, `auto` for one "
+            "that runs on this machine, `local` for none. From outside a cluster send the command to it: "
+            "`ray job submit`."
+        )
+    return address
+
+
+@contextmanager
+def connected(address: str | None, *, environment: Mapping[str, str] | None = None, **init_options) -> Iterator[None]:
+    """Ray, connected within the block; its workers can import this project.
+
+    Parameters
+    ----------
+    address : as `address_of` gives it; None starts Ray on this machine and ends it with the block
+    environment : variables for the workers, beside those that they have
+    init_options : more for `ray.init`; what only a new Ray takes (`num_cpus`, `object_store_memory`, …) needs None
+
+    Raises
+    ------
+    LabError
+        Ray is not installed; there is no cluster; its Ray or Python is of another version; this machine is none of its
+        nodes. Also what a task in the block raised as a LabError, and in words what Ray itself did.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # without it, Ray warns of its coming default
+    try:
+        import ray  # slow to import
+    except ImportError as error:
+        raise LabError(
+            f"Ray is not installed here ({error}). Install it: python -m pip install -r requirements-ray.txt"
+        ) from None
+    temporary = None
+    variables = dict(environment or {})
+    options = {"log_to_driver": False, "logging_level": logging.ERROR, **init_options}
+    if address is None:
+        # Sockets lie below it, whose paths may have 107 characters: the system's own folder can be too long.
+        temporary = tempfile.mkdtemp(prefix="ray-", dir=None if os.name == "nt" else "/tmp")
+        paths = [str(assets_dir().parent), os.environ.get("PYTHONPATH")]
+        variables["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+        options = {"include_dashboard": False, "_temp_dir": temporary, **options}
+        runtime = {"env_vars": variables}
+    else:
+        _check_port(address)
+        runtime = {"env_vars": variables, **_shipped()}
+    failure = None
+    try:
+        with without_chatter(), _few_tries(address):
+            try:
+                ray.init(address=address or EMBEDDED, runtime_env=runtime, **options)
+            except Exception as error:
+                failure = error
+        if failure:
+            raise LabError(_why_not(failure, address)) from failure
+        try:
+            yield
+        except ray.exceptions.RayError as error:
+            raise in_words(error) from error
+    finally:
+        ray.shutdown()
+        if temporary:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def in_words(error: Exception) -> LabError:
+    """What went wrong in a task: the LabError that it raised, or else the last line of what Ray says."""
+    cause: BaseException | None = error
+    while cause is not None:
+        # Ray wraps what a task raised in an error that has both types, and keeps the original.
+        original = getattr(cause, "cause", None)
+        if isinstance(original, LabError):
+            return original
+        if isinstance(cause, LabError):
+            return cause
+        missing = original if isinstance(original, ModuleNotFoundError) else None
+        if missing is not None:
+            return LabError(
+                f"A machine of the cluster lacks the package {missing.name!r}. Install there what is installed here: "
+                "requirements.txt and requirements-ray.txt."
+            )
+        cause = cause.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return LabError(f"Ray gave up: {lines[-1] if lines else type(error).__name__}")
+
+
+def _check_port(address: str) -> None:
+    """LabError at once where nobody listens: Ray would try for minutes."""
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise LabError(f"No Ray cluster at {address}: {getattr(error, 'strerror', None) or error}. {_WHERE}.") from None
+
+
+@contextmanager
+def _few_tries(address: str | None) -> Iterator[None]:
+    """One try, of 40 s, at a port where something listens that is not Ray: by default there would be twenty."""
+    setting = "RAY_gcs_server_port_wait_time_s"
+    if address is None or setting in os.environ:
+        yield
+        return
+    os.environ[setting] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[setting]
+
+
+def _shipped() -> dict:
+    """The part of a runtime environment that brings this project to the other machines, once for each content."""
+    root = assets_dir().parent
+    others = [f"/{entry.name}" for entry in os.scandir(root) if entry.name not in SHIPPED]
+    return {"working_dir": str(root), "excludes": [*others, "__pycache__"]}
+
+
+def _why_not(error: Exception, address: str | None) -> str:
+    """Why `ray.init` failed."""
+    texts = [str(one) for one in (error, error.__cause__, error.__context__) if one is not None]
+    text = "\n".join(texts)
+    if address is None:
+        return f"Ray can't start on this machine: {texts[-1].splitlines()[-1]}"
+    if "Version mismatch" in text:
+        pairs = [f"Ray {ray}, Python {python}" for ray, python in re.findall(r"Ray: (\S+)\s+Python: (\S+)", text)]
+        there, here = pairs[:2] if len(pairs) > 1 else ("another version", f"Python {sys.version.split()[0]}")
+        return (
+            f"The Ray cluster at {address} runs on {there}, and here is {here}. Both must be the same: start "
+            "this command with the cluster's Python, or install the same versions there."
+        )
+    if "Could not find any running Ray instance" in text:
+        return f"No Ray cluster runs on this machine. {_WHERE}."
+    if "node" in text and "GCS" not in text:
+        return (
+            f"The Ray cluster at {address} has no node on this machine. Join it: `ray start --address={address}`, or "
+            "send the command to it: `ray job submit`."
+        )
+    return f"What listens at {address} does not answer as a Ray cluster does: {texts[-1].splitlines()[-1]} {_WHERE}."
