@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from cifar_model.cli.options import json_option
+from cifar_model.cli.options import json_option, ray_option
 from cifar_model.cli.output import show_table
 from cifar_model.cli.progress import LINE_SECONDS, Display, progress_line
 from cifar_model.cli.train import check_shape, data_or_mini
@@ -26,11 +26,13 @@ from cifar_model.runs.start import start_waiting
 from cifar_model.runs.sweeps import (
     Sweep,
     in_words,
+    make_runs,
     new_name,
     read_sweep,
     resume_sweep,
     start_sweep,
     stop_sweep,
+    unfinished,
     validation_accuracy,
     value_in_words,
 )
@@ -66,42 +68,64 @@ def _options() -> list[click.Parameter]:
 @click.option("--name", help="Name of the sweep; its runs are NAME-01 and so on [default: a free one, like sweep-1].")
 @click.option("--resume", metavar="NAME", help="Go on with what a sweep has not finished, and follow it.")
 @click.option("--stop", metavar="NAME", help="Stop all runs of a sweep.")
+@ray_option
+@click.option("--cpus", type=click.IntRange(1), help="With --ray: CPUs of each training [default: 1].")
+@click.option(
+    "--gpus", type=click.FloatRange(0), help="With --ray: GPUs of each training, or a share of one [default: 0]."
+)
+@click.option(
+    "--stop-early",
+    is_flag=True,
+    help="With --ray: stop trainings that fall behind the others at the same epoch (ASHA).",
+)
 @json_option
 def sweep(
     search: str | None, samples: int | None, search_seed: int | None, name: str | None, resume: str | None,
-    stop: str | None, as_json: bool, **options: Any,
+    stop: str | None, ray: str | None, cpus: int | None, gpus: float | None, stop_early: bool, as_json: bool,
+    **options: Any,
 ) -> None:  # fmt: skip
-    """Train networks that differ in some settings, one after another, and compare them.
+    """Train networks that differ in some settings, and compare them.
 
     Every number and every choice takes a list, like --learning-rate 1e-3,3e-3,1e-2, and a whole number also a range,
     like --seed 0..2. Each combination is trained as an ordinary run. With --search random any number takes a range,
     like 1e-4..1e-1: learning rates are drawn uniformly in their logarithm, all others uniformly.
 
-    The runs wait in the queue, where a sweep counts as one and lets single runs pass. Ctrl-C leaves them there. At the
-    end they are listed by validation accuracy; the exit code is 1 where one of them failed.
+    The runs wait in the queue, where a sweep counts as one and lets single runs pass; Ctrl-C leaves them there. With
+    --ray this command itself has as many trained at a time as the machines have room for, and Ctrl-C ends them. At the
+    end all are listed by validation accuracy; the exit code is 1 where one did not finish.
     """
     given = {key: value for key, value in options.items() if value is not None}
+    if ray is None and (stop_early or cpus is not None or gpus is not None):
+        raise SettingsError(
+            "--stop-early, --cpus and --gpus need Ray, which runs several trainings at a time: add --ray "
+            "(python -m pip install -r requirements-ray.txt)."
+        )
     if resume or stop:
         planned = {"search": search, "samples": samples, "search_seed": search_seed, "name": name, **given}
         if (resume and stop) or any(value is not None for value in planned.values()):
             raise SettingsError("--resume and --stop take a sweep as it was planned: give no settings beside them.")
         if stop:
             return _stopped(stop, stop_sweep(stop), as_json)
-        name = resume
-        _say(_going_on(resume_sweep(name)))
+        name, trials, varied = resume, [], []
+        read_sweep(name)
     else:
         trials, varied = _plan(given, search or SEARCHES[0], samples, search_seed)
         name = name or new_name()
-        _say(f"{_counted(trials, max_runs())}: {name}, varying {', '.join(varied).replace('_', ' ')}")
+    if ray is not None:
+        _train_with_ray(name, trials, varied, ray, cpus or 1, gpus or 0.0, stop_early)
+        return _show(read_sweep(name), as_json, again=" --ray" + " --stop-early" * stop_early)
+    if resume:
+        _say(_going_on(resume_sweep(name)))
+    else:
+        _say(f"{_counted(trials, max_runs())}: {name}, varying {_and(varied)}")
         start_sweep(name, trials, varied)
     try:
         ended = _follow(name)
     except KeyboardInterrupt:
-        _say(
+        return _say(
             f"\n{name} goes on by itself. Follow it again: python -m cifar_model sweep --resume {name}\n"
             f"Stop it: python -m cifar_model sweep --stop {name}"
         )
-        return
     _show(ended, as_json)
 
 
@@ -127,11 +151,39 @@ def _plan(
     return trials, [field for field in values if len({getattr(settings, field) for settings in trials}) > 1]
 
 
-def _counted(trials: Sequence[Settings], at_a_time: int) -> str:
-    """How many trainings, and how long they may take where so many are trained at a time."""
+def _train_with_ray(
+    name: str, trials: list[Settings], varied: list[str], ray: str, cpus: int, gpus: float, stop_early: bool
+) -> None:
+    """Train a new sweep, or what is unfinished of one (no `trials`), and show how it goes."""
+    from cifar_model.cluster.connect import address_of
+    from cifar_model.cluster.sweep import places_for, train_trials
+
+    address = address_of(ray)
+    settings = trials or [Settings.from_dict(run.settings) for run in unfinished(read_sweep(name))]
+    if not settings:
+        return _say(_going_on([]))
+    with places_for(settings, address, cpus=cpus, gpus=gpus) as places:
+        if trials:
+            runs = make_runs(name, trials, varied, queue=False)
+            at_a_time = f"{min(places.at_a_time, len(runs))} at a time"
+            _say(f"{_counted(trials, places.speedup)}, {at_a_time}: {name}, varying {_and(varied)}")
+        else:
+            runs = resume_sweep(name, queue=False)
+            _say(_going_on(runs))
+        with SweepDisplay() as display:
+            train_trials(name, runs, places, stop_early=stop_early, look=lambda: display.look(name))
+            display(read_sweep(name))
+
+
+def _and(varied: Sequence[str]) -> str:
+    return ", ".join(varied).replace("_", " ")
+
+
+def _counted(trials: Sequence[Settings], speedup: float) -> str:
+    """How many trainings, and how long they may take, so many times sooner than one after another."""
     found = list_runs()
     estimates = [estimate_time(settings, found) for settings in trials]
-    seconds = sum(each.seconds for each in estimates) / min(at_a_time, len(trials))
+    seconds = sum(each.seconds for each in estimates) / min(speedup, len(trials))
     rough = "" if all(each.measured for each in estimates) else " (a rough estimate)"
     return f"{len(trials)} trainings, about {duration(seconds)}{rough}"
 
@@ -162,8 +214,8 @@ def _follow(name: str) -> Sweep:
             time.sleep(LOOK_SECONDS)
 
 
-def _show(ended: Sweep, as_json: bool) -> None:
-    """The trials by validation accuracy, and what to do with the best."""
+def _show(ended: Sweep, as_json: bool, *, again: str = "") -> None:
+    """The trials by validation accuracy, and what to do with the best; `again`: options with which it is resumed."""
     if as_json:
         plain = {"sweep": ended.name, "varied": ended.varied, "trials": [_plain(run) for run in ended.ranked]}
         click.echo(json.dumps(plain, indent=2))
@@ -180,7 +232,8 @@ def _show(ended: Sweep, as_json: bool) -> None:
     if (best := ended.best) and best.has_model and not as_json:
         click.echo(f"The best: {best.name} ({in_words(best.settings, ended.varied)})")
         click.echo(f"Use it: python -m cifar_model classify --model {best.name} PICTURES")
-    if bad:
+    if unfinished(ended):
+        _say(f"Go on with what is unfinished: python -m cifar_model sweep --resume {ended.name}{again}")
         raise click.exceptions.Exit(1)
 
 
@@ -215,7 +268,7 @@ class SweepDisplay(Display):
 
     def __init__(self):
         super().__init__()
-        self.tasks, self.states, self.said = {}, {}, {}
+        self.tasks, self.states, self.said, self.looked = {}, {}, {}, 0.0
 
     def __enter__(self):
         if sys.stderr.isatty():
@@ -226,6 +279,12 @@ class SweepDisplay(Display):
             self.bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
             self.bar.start()
         return self
+
+    def look(self, name: str) -> None:
+        """Show a sweep of this name, unless that was done a moment ago."""
+        if time.monotonic() - self.looked > LOOK_SECONDS:
+            self.looked = time.monotonic()
+            self(read_sweep(name))
 
     def __call__(self, sweep: Sweep) -> None:
         """Show a sweep as it stands now."""

@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import time
+from pathlib import Path
 from typing import Any
 
 from cifar_model.errors import RunError, SettingsError
@@ -19,19 +20,15 @@ from cifar_model.training.settings import LIMITS
 ACTIONS = ("pause", "resume", "stop", "set-lr")
 
 
-def request(name: str, action: str, value: float | None = None, *, wait: float = 0.0, why: str = "") -> bool:
-    """Ask a live run to "pause", "resume", "stop" (`why`, in a sentence) or "set-lr" (with the new rate as `value`).
+def request(name: str, action: str, value: float | None = None, *, wait: float = 0.0) -> bool:
+    """Ask a live run to "pause", "resume", "stop" or "set-lr" (with the new rate as `value`).
 
     Returns whether the run took the request within `wait` seconds. Raises RunError if the run isn't live, and
     SettingsError for an unknown action or a rate that isn't a positive number.
     """
     if action not in ACTIONS:
         raise SettingsError(f"Unknown action {action!r}: use one of {', '.join(ACTIONS)}.")
-    message: dict[str, Any] = {"action": action}
-    if action == "set-lr":
-        message["value"] = _check_rate(value)
-    if why:
-        message["why"] = why
+    details = {"value": _check_rate(value)} if action == "set-lr" else {}
     run = read_run(name)
     if is_waiting(run):
         return _ask_waiting(name, action)
@@ -40,16 +37,22 @@ def request(name: str, action: str, value: float | None = None, *, wait: float =
         raise RunError(f"The run {name!r} is {run.state}: only a run that is training can be asked to {action}.{hint}")
     if action == "pause" and run.state == "queued":
         raise RunError(f"The run {name!r} waits for its turn, so there is nothing to pause. It can be stopped.")
-    inbox = run.path / "requests"
-    inbox.mkdir(exist_ok=True)
-    letter = inbox / f"{time.time_ns()}-{action}.json"
-    write_json(letter, message)
+    letter = leave_letter(run.path, action, **details)
     deadline = time.monotonic() + wait
     while letter.exists():
         if time.monotonic() >= deadline or not read_run(name).is_live:
             return not letter.exists()
         time.sleep(0.05)
     return True
+
+
+def leave_letter(run: Path, action: str, **details: Any) -> Path:
+    """Put a request into the inbox of a run's directory, whoever works on it; a stop may say `why`, in a sentence."""
+    inbox = run / "requests"
+    inbox.mkdir(exist_ok=True)
+    letter = inbox / f"{time.time_ns()}-{action}.json"
+    write_json(letter, {"action": action, **details})
+    return letter
 
 
 def _ask_waiting(name: str, action: str) -> bool:

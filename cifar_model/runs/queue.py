@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from cifar_model.errors import RunError
 from cifar_model.runs.read import TICKET, RunInfo, list_runs, whole_number
 from cifar_model.runs.records import read_object
@@ -37,6 +39,19 @@ def enqueue(path: Path, arguments: list[str]) -> None:
 def is_waiting(run: RunInfo) -> bool:
     """Whether a run waits without a process; one that was queued in a terminal waits in its own."""
     return (run.path / TICKET).exists()
+
+
+def wait_for_me(path: Path) -> None:
+    """Let a run wait while this process lives, which is to have it started; the caller holds the runs' lock."""
+    me = psutil.Process()
+    status: dict[str, Any] = read_object(path / "status.json")
+    status |= {"state": "queued", "message": "", "pid": me.pid, "pid_started": me.create_time(), "by_another": True}
+    write_json(path / "status.json", status | {"updated": time.time()})
+
+
+def starts_by_another(run: RunInfo) -> bool:
+    """Whether a queued run waits for a process that will have it started (`wait_for_me`), not for a turn here."""
+    return run.status.get("by_another") is True
 
 
 def take_ticket(run: RunInfo) -> list[str]:

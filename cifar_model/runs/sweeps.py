@@ -19,7 +19,7 @@ from cifar_model.runs.change import request
 from cifar_model.runs.disk import check_quota
 from cifar_model.runs.memory import check_memory
 from cifar_model.runs.names import MAX_NAME_LENGTH, check_name
-from cifar_model.runs.queue import check_room, enqueue
+from cifar_model.runs.queue import check_room, enqueue, wait_for_me
 from cifar_model.runs.read import RunInfo, list_runs, runs_lock
 from cifar_model.runs.start import start_waiting
 from cifar_model.storage import runs_dir
@@ -116,9 +116,9 @@ def new_name() -> str:
 def make_runs(name: str, trials: Sequence[Settings], varied: Iterable[str], *, queue: bool = True) -> list[str]:
     """Make the folders of a sweep's runs, all or none, and return their names.
 
-    With `queue` they wait for their turns in the queue, where a sweep counts as one; without it somebody else is to
-    start them. Raises RunError where the sweep or one of its runs exists already, or where too many wait, and
-    SettingsError where a training would not fit into this machine's memory.
+    With `queue` they wait for their turns in the queue, where a sweep counts as one; without it, for as long as this
+    process lives, which is to have them started. Raises RunError where the sweep or one of its runs exists already, or
+    where too many wait, and SettingsError where a training would not fit into this machine's memory.
     """
     check_quota()
     names = run_names(name, len(trials))
@@ -141,8 +141,7 @@ def make_runs(name: str, trials: Sequence[Settings], varied: Iterable[str], *, q
                 made.append(path)
                 command = shlex.join(["python", "-m", "cifar_model", "train", *settings.to_argv(), "--run", run])
                 write_settings(path, settings, command, note | {"trial": number})
-                if queue:
-                    enqueue(path, ["--resume", run])
+                enqueue(path, ["--resume", run]) if queue else wait_for_me(path)
         except BaseException:
             for path in made:
                 shutil.rmtree(path, ignore_errors=True)
@@ -161,15 +160,15 @@ def unfinished(sweep: Sweep) -> list[RunInfo]:
     return [run for run in sweep.runs if run.can_resume and not run.status.get("why")]
 
 
-def resume_sweep(name: str) -> list[str]:
-    """Let the unfinished runs of a sweep wait for their turns again; returns their names."""
+def resume_sweep(name: str, *, queue: bool = True) -> list[str]:
+    """Let the unfinished runs of a sweep wait again, in the queue or for this process; returns their names."""
     check_quota()
     with runs_lock():
         going_on = unfinished(read_sweep(name))
-        if going_on:
+        if going_on and queue:
             check_room(name)
         for run in going_on:
-            enqueue(run.path, ["--resume", run.name])
+            enqueue(run.path, ["--resume", run.name]) if queue else wait_for_me(run.path)
     start_waiting()
     return [run.name for run in going_on]
 

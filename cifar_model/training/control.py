@@ -48,7 +48,7 @@ class Control:
         for request in self.directory.requests():
             action = request.get("action")
             if action == "stop":
-                self.stopping, self.why = True, str(request.get("why", ""))
+                self.stopping, self.why = True, self.why or str(request.get("why", ""))
             elif action == "set-lr" and _is_rate(request.get("value")):
                 self.learning_rate = float(request["value"])
             elif action in ("pause", "resume") and not self.queued and self.paused != (action == "pause"):

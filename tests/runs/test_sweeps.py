@@ -12,7 +12,7 @@ from cifar_model.cli import sweep as command
 from cifar_model.errors import RunError, SettingsError
 from cifar_model.models.history import HISTORY_COLUMNS
 from cifar_model.runs import start, sweeps
-from cifar_model.runs.change import delete, rename, request
+from cifar_model.runs.change import delete, leave_letter, rename
 from cifar_model.runs.read import ahead_of, list_runs, live_runs, read_run
 from cifar_model.runs.trials import MAX_TRIALS, expand
 from cifar_model.storage import write_json
@@ -156,7 +156,7 @@ def test_notes_that_are_none_make_no_sweep(home, launched):  # noqa: F811
 
 def test_why_a_run_was_stopped_is_part_of_the_letter(home, launched):  # noqa: F811
     path = write_run(home, "busy", state="running")
-    request("busy", "stop", why="It fell behind.")
+    leave_letter(path, "stop", why="It fell behind.")
     letters = [json.loads(file.read_text()) for file in (path / "requests").iterdir()]
     assert letters == [{"action": "stop", "why": "It fell behind."}]
 
