@@ -123,7 +123,7 @@ def _check_storage() -> None:
 def train_trials(name: str, runs: Sequence[str], places: Places, *, stop_early: bool, look: Callable[[], None]) -> None:
     """Train runs of a sweep that wait for this process (`sweeps.make_runs`, `resume_sweep`); within `places_for`.
 
-    One that fails doesn't end the others. Ctrl-C ends all: what was not finished can be resumed.
+    One that fails doesn't end the others. Ctrl-C ends all, within seconds; each can be resumed from its last epoch.
 
     Parameters
     ----------
@@ -144,9 +144,6 @@ def train_trials(name: str, runs: Sequence[str], places: Places, *, stop_early: 
 
         def step(self) -> dict[str, Any]:
             return self.trial.next_epoch()
-
-        def cleanup(self) -> None:
-            self.trial.stop()
 
     class Look(tune.Callback):
         def on_step_end(self, iteration, trials, **info):
@@ -253,8 +250,7 @@ class Trial:
         for variable in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
             os.environ.setdefault(variable, str(max(1, round(cpus))))
         self._epochs: queue.Queue[dict[str, Any] | None] = queue.Queue()
-        self._thread = threading.Thread(target=self._train, daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._train, daemon=True).start()
 
     def next_epoch(self) -> dict[str, Any]:
         """Wait for the next epoch: its number and validation accuracy (0–1), or {"done": True} with the last ones."""
@@ -263,12 +259,6 @@ class Trial:
             return {**self.last, "done": True}
         self.last = {"epoch": int(row["epoch"]), "val_accuracy": float(row["val_accuracy"])}
         return dict(self.last)
-
-    def stop(self) -> None:
-        """Have it stop after the current step, and wait until it has."""
-        if self._thread.is_alive():
-            leave_letter(self.path, "stop")
-            self._thread.join()
 
     def _train(self) -> None:
         try:
