@@ -40,7 +40,10 @@ def runs(context: click.Context, as_json: bool) -> None:
     elif not found:
         click.echo(f"No runs yet in {runs_dir()}. Start one: python -m cifar_model train --recipe quick")
     else:
-        show_table(("NAME", "STATE", "EPOCH", "VALIDATION", "STARTED"), map(_row, found), left=2)
+        columns, rows = ("NAME", "STATE", "EPOCH", "VALIDATION", "STARTED"), map(_row, found)
+        if any(run.sweep for run in found):
+            columns, rows = (*columns, "SWEEP"), [(*_row(run), run.sweep.get("name", "")) for run in found]
+        show_table(columns, rows, left=2)
 
 
 @runs.command()
@@ -56,6 +59,8 @@ def show(name: str, as_json: bool) -> None:
         click.echo(f"waiting for: {', '.join(other.name for other in ahead_of(name)) or 'its turn'}")
     click.echo(f"folder:   {run.path}")
     click.echo(f"command:  {run.command}")
+    if run.sweep:
+        click.echo(f"sweep:    {run.sweep['name']}, trial {run.sweep['trial']} of {run.sweep.get('of', '?')}")
     click.echo("settings: " + ", ".join(f"{key} {value}" for key, value in run.settings.items()))
     if run.is_live and run.progress:
         click.echo(progress_line(run.progress))
@@ -184,6 +189,7 @@ def _plain(run: RunInfo) -> dict[str, Any]:
         "created": run.created,
         "command": run.command,
         "settings": run.settings,
+        "sweep": run.sweep.get("name"),
         "status": run.status,
         "progress": run.progress,
         "history": [{key: value if value == value else None for key, value in row.items()} for row in run.history],

@@ -38,7 +38,8 @@ class RunInfo:
 
     `state` is what status.json says, except that a live state whose process is gone reads "interrupted", and
     a process that was just started and has not written yet reads "starting". `progress` is the newest
-    progress record, {} before the first. `message` says why, for a person; it may be empty.
+    progress record, {} before the first. `message` says why, for a person; it may be empty. `sweep` is the note
+    of a sweep's trial (see `sweeps`), {} of other runs.
     """
 
     name: str
@@ -48,6 +49,7 @@ class RunInfo:
     created: float
     command: str
     settings: dict[str, Any]
+    sweep: dict[str, Any]
     status: dict[str, Any]
     progress: dict[str, Any]
 
@@ -144,7 +146,8 @@ def _look(path: Path) -> RunInfo:
         return kept[1]
     run = _read(path)
     # Every file that says something of a run at rest comes in by renaming, which changes the folder's time.
-    if not run.is_live and time.time() - max(times[1:]) / 1e9 > SETTLED_SECONDS:
+    at_rest = not run.is_live or "queued" in run.status  # of one that waits without a process, too
+    if at_rest and time.time() - max(times[1:]) / 1e9 > SETTLED_SECONDS:
         _at_rest[path] = times, run
     return run
 
@@ -176,7 +179,11 @@ def live_runs(found: list[RunInfo] | None = None) -> list[RunInfo]:
     # One that was just launched may turn out to queue: it must not overtake those that wait.
     return sorted(
         live,
-        key=lambda run: (run.state == "queued" or "launched" in run.status, run.status.get("queued", run.created)),
+        key=lambda run: (
+            run.state == "queued" or "launched" in run.status,
+            run.state == "queued" and bool(run.sweep),  # a sweep has time: the single runs of others go first
+            run.status.get("queued", run.created),
+        ),
     )
 
 
@@ -265,9 +272,15 @@ def _read(path: Path) -> RunInfo:
         created=float(settings.get("created", created)),
         command=str(settings.get("command", "")),
         settings=settings.get("settings", {}),
+        sweep=_note(settings.get("sweep")),
         status=status,
         progress=last_record(path / "progress.jsonl"),
     )
+
+
+def _note(sweep: Any) -> dict[str, Any]:
+    is_note = isinstance(sweep, dict) and isinstance(sweep.get("name"), str) and isinstance(sweep.get("trial"), int)
+    return sweep if is_note else {}
 
 
 def _judge(path: Path) -> tuple[str, str, dict[str, Any]]:
