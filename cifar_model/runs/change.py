@@ -42,6 +42,11 @@ def request(name: str, action: str, value: float | None = None, *, wait: float =
     inbox.mkdir(exist_ok=True)
     letter = inbox / f"{time.time_ns()}-{action}.json"
     write_json(letter, message)
+    if action == "stop" and run.remote and run.state == "queued":
+        # Its node is lost: whoever would go on with it sees that it has ended, and the letter is for a node that lives.
+        with runs_lock():
+            withdraw(run, message="Stopped while it waited for another node.")
+        return True
     deadline = time.monotonic() + wait
     while letter.exists():
         if time.monotonic() >= deadline or not read_run(name).is_live:
