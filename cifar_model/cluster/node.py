@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 import traceback
-from contextlib import suppress
 from pathlib import Path
 
 import filelock
@@ -16,9 +15,10 @@ import filelock
 from cifar_model.runs.hold import is_held
 from cifar_model.runs.read import LIVE_STATES, TICKET, read_log, runs_lock
 from cifar_model.runs.records import read_object
-from cifar_model.runs.remote import BEAT_SECONDS, LAUNCHER
+from cifar_model.runs.remote import LAUNCHER
 from cifar_model.runs.start import LAUNCHED
 from cifar_model.storage import write_json
+from cifar_model.training.folder import BEAT_SECONDS, beat
 
 MOST_TRIES = 5  # without a further epoch: then it is the training that its nodes don't bear
 LOCK_SECONDS = 120.0  # a file server holds a lost node's lock on the run for a while; NFS for 90 s
@@ -45,7 +45,7 @@ class Training:
             while is_held():
                 time.sleep(BEAT_SECONDS)
             if (arguments := begin(path, ticket, node)) is not None:
-                threading.Thread(target=_beat, args=(path,), daemon=True).start()
+                threading.Thread(target=beat, args=(path / LAUNCHER, threading.Event()), daemon=True).start()
                 if _is_free(path):
                     _train(path, arguments)
         finally:
@@ -81,13 +81,6 @@ def begin(path: Path, ticket: float, node: str) -> list[str] | None:
         (path / TICKET).unlink(missing_ok=True)
     # With a pid, the first try has begun to train, so that its settings hold what the arguments ask for.
     return ["--resume", path.name] if "pid" in status else launcher["arguments"]
-
-
-def _beat(path: Path) -> None:
-    while True:
-        with suppress(OSError):
-            os.utime(path / LAUNCHER)
-        time.sleep(BEAT_SECONDS)
 
 
 def _is_free(path: Path) -> bool:

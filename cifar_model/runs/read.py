@@ -27,6 +27,7 @@ from cifar_model.runs.names import MAX_NAME_LENGTH, NAME
 from cifar_model.runs.records import last_record, read_lines, read_object, read_tail
 from cifar_model.runs.remote import LAUNCHER, WAITS, is_heard, lost_message
 from cifar_model.storage import runs_dir
+from cifar_model.training.folder import this_host
 
 TICKET = "queued.json"  # of a run that waits without a process; see `queue`
 LIVE_STATES = ("queued", "starting", "running", "paused")
@@ -324,15 +325,18 @@ def _status(path: Path) -> tuple[dict[str, Any], bool]:
         if ticket["pid"] is None:  # between the two writes of the launcher
             alive = time.time() - ticket["time"] < 10
         else:
-            alive = _is_alive(ticket["pid"], ticket["pid_started"])
+            alive = _is_alive(path, ticket)
         return {"launched": True}, alive
     if not status:  # started in a terminal, and about to write
         return status, time.time() - path.stat().st_mtime < 10
-    return status, _is_alive(status.get("pid"), status.get("pid_started"))
+    return status, _is_alive(path, status)
 
 
-def _is_alive(pid: int | None, started: float | None) -> bool:
+def _is_alive(path: Path, told: dict[str, Any]) -> bool:
     """Whether this very process runs: a number that another process has taken over since doesn't count."""
+    pid, started = told.get("pid"), told.get("pid_started")
+    if told.get("host", this_host()) != this_host():  # a replica of the app in another container, or elsewhere
+        return is_heard(path)
     if not pid:
         return False
     try:

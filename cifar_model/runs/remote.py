@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import filelock
 
 from cifar_model.storage import runs_dir
+from cifar_model.training.folder import ALIVE_FILE
 
 if TYPE_CHECKING:
     from cifar_model.runs.read import RunInfo
 
 ADDRESS = "CIFAR_LAB_RAY"
 LAUNCHER = "launcher.json"
-BEAT_SECONDS = 2.0  # between two touches
 SILENT_SECONDS = 20.0  # a run that has not been heard of for so long has lost its node
 AGAIN_SECONDS = 300.0  # the cluster may have been begun anew: what still waits then is sent again
 
@@ -43,13 +43,12 @@ def lost_message(launcher: dict[str, Any]) -> str:
 
 
 def is_heard(path: Path) -> bool:
-    """Whether a node has touched a run's launcher.json lately, by the clock of the storage that both see."""
-    try:
-        with open(path / LAUNCHER, "rb") as file:  # opened: else NFS would tell what it remembers
-            beat = os.fstat(file.fileno()).st_mtime
-    except OSError:
-        return False
-    return _storage_time() - beat < SILENT_SECONDS
+    """Whether a process on another host has given a sign of life from a run, by the clock of the storage of both."""
+    beats = [0.0]
+    for name in (LAUNCHER, ALIVE_FILE):
+        with suppress(OSError), open(path / name, "rb") as file:  # opened: else NFS would tell what it remembers
+            beats.append(os.fstat(file.fileno()).st_mtime)
+    return _storage_time() - max(beats) < SILENT_SECONDS
 
 
 _ahead = (-math.inf, 0.0)  # when the storage's clock was compared with this machine's, and by how much it is ahead

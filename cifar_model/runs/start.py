@@ -27,7 +27,7 @@ from cifar_model.runs.read import RunInfo, list_runs, live_here, max_runs, read_
 from cifar_model.runs.records import read_object
 from cifar_model.runs.remote import cluster_address, due, is_sending
 from cifar_model.storage import assets_dir, runs_dir, write_json
-from cifar_model.training.folder import at_work, write_settings
+from cifar_model.training.folder import at_work, this_host, write_settings
 from cifar_model.training.settings import LIMITS
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def claim(name: str, *, queue: bool = False) -> float:
         check_capacity(queue, apart_from=name)
         path.mkdir(exist_ok=True)
         me = psutil.Process()
-        ticket = {"time": time.time(), "pid": me.pid, "pid_started": me.create_time()}
+        ticket = {"time": time.time(), "pid": me.pid, "pid_started": me.create_time(), "host": this_host()}
         write_json(path / "launcher.json", ticket)
         return ticket["time"]
 
@@ -237,7 +237,7 @@ def _launch(path: Path, arguments: list[str]) -> None:
         detached: dict[str, Any] = {"creationflags": flags | subprocess.BELOW_NORMAL_PRIORITY_CLASS}
     else:
         detached = {"start_new_session": True}
-    ticket = {"time": time.time(), "pid": None, "pid_started": None}
+    ticket = {"time": time.time(), "pid": None, "pid_started": None, "host": this_host()}
     write_json(path / "launcher.json", ticket)
     with open(path / "log.txt", "ab") as log:
         process = subprocess.Popen(

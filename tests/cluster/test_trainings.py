@@ -2,12 +2,12 @@
 
 import json
 import os
+import re
 import time
 from collections import Counter
 
 import pytest
 
-from cifar_model.models.history import read_history
 from cifar_model.runs.change import delete, request
 from cifar_model.runs.follow import follow
 from cifar_model.runs.read import LIVE_STATES, list_runs, read_log, read_run
@@ -63,7 +63,7 @@ def host_of(name):
 
 
 def epochs_of(name):
-    return [row["epoch"] for row in read_history(read_run(name).path)]
+    return [row["epoch"] for row in read_run(name).history]
 
 
 def test_a_training_on_the_cluster_is_followed_and_controlled_through_its_folder(home):
@@ -147,8 +147,6 @@ def test_what_can_not_be_is_said_once_and_can_be_resumed(variable, value, messag
         patch.setenv(variable, value)
         start_run(tiny(), "no")
         run = wait_for_state("no", "failed")
-    import re
-
     assert re.search(message, run.message) and "Traceback" not in run.message and run.can_resume
     resume_run("no")
     wait_for_state("no", "finished")
