@@ -7,6 +7,7 @@ import time
 from collections import Counter
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from cifar_model.runs.change import delete, request
 from cifar_model.runs.follow import follow
@@ -17,7 +18,7 @@ from tests.cluster.conftest import PATIENCE
 
 pytestmark = [pytest.mark.ray, pytest.mark.training]
 
-MANY = int(os.environ.get("CIFAR_LAB_MANY_RUNS", "8"))  # 30 is a class
+MANY = int(os.environ.get("CIFAR_LAB_MANY_RUNS", "12"))  # 30 is a class
 
 
 @pytest.fixture
@@ -106,6 +107,7 @@ def test_a_lost_node_is_a_resumed_run(home, cluster):
         cluster.add()
 
 
+@pytest.mark.timeout(120 + 40 * MANY)
 def test_as_many_as_a_class_wants(home):
     for number in range(MANY):
         start_run(tiny(seed=number), f"student-{number:02}")
@@ -125,7 +127,7 @@ def test_as_many_as_a_class_wants(home):
         hosts.update(map(host_of, training))
         return all(run.state == "finished" for run in found)
 
-    deadline = time.monotonic() + 60 + 30 * MANY
+    deadline = time.monotonic() + 60 + 40 * MANY
     while not all_done():
         assert time.monotonic() < deadline, [(run.name, run.state, run.message) for run in list_runs()]
         time.sleep(0.2)
@@ -142,14 +144,37 @@ def test_as_many_as_a_class_wants(home):
         ("CIFAR_LAB_RAY_GPUS", "some", "set it to a number"),
     ],
 )
-def test_what_can_not_be_is_said_once_and_can_be_resumed(variable, value, message, home, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setenv(variable, value)
-        start_run(tiny(), "no")
-        run = wait_for_state("no", "failed")
+def test_what_can_not_be_is_said_once(variable, value, message, home, monkeypatch):
+    monkeypatch.setenv(variable, value)
+    start_run(tiny(), "no")
+    run = wait_for_state("no", "failed")
     assert re.search(message, run.message) and "Traceback" not in run.message and run.can_resume
-    resume_run("no")
-    wait_for_state("no", "finished")
+    assert not (run.path / "queued.json").exists()
+
+
+def test_what_failed_for_want_of_a_cluster_goes_on_when_there_is_one(home, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("CIFAR_LAB_RAY", "127.0.0.2:1")
+        start_run(tiny(), "later")
+        wait_for_state("later", "failed")
+    resume_run("later")
+    wait_for_state("later", "finished")
+
+
+def test_the_page_starts_it_and_says_where_it_waits(home, cluster, monkeypatch):
+    monkeypatch.delenv("CIFAR10_DIR", raising=False)
+    at = AppTest.from_file("../../streamlit_app.py", default_timeout=60)
+    at.switch_page("pages/train.py").run()
+    at.number_input(key="train_epochs_seed-cnn_quick_mini").set_value(1).run()
+    next(button for button in at.button if button.label == "Start training").click().run()
+    assert not at.exception
+    (run,) = list_runs()
+    assert run.remote and Settings.from_dict(run.settings).epochs == 1
+    if run.state == "queued":
+        assert any("place in the cluster" in bar.proto.text for bar in at.get("progress"))
+    wait_for_state(run.name, "finished")
+    at.run()
+    assert run.name in [one.value for one in at.subheader] and "finished" in at.get("progress")[0].proto.text.lower()
 
 
 def test_storage_that_the_nodes_do_not_share_is_named_with_them(home, monkeypatch, tmp_path):
