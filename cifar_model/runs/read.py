@@ -27,7 +27,7 @@ from cifar_model.runs.names import MAX_NAME_LENGTH, NAME
 from cifar_model.runs.records import last_record, read_lines, read_object, read_tail
 from cifar_model.runs.remote import LAUNCHER, WAITS, is_heard, lost_message
 from cifar_model.storage import runs_dir
-from cifar_model.training.folder import this_host
+from cifar_model.training.folder import ALIVE_FILE, this_host
 
 TICKET = "queued.json"  # of a run that waits without a process; see `queue`
 LIVE_STATES = ("queued", "starting", "running", "paused")
@@ -119,7 +119,9 @@ def whole_number(variable: str, *, default: int, least: int) -> int:
         raise SettingsError(f"{variable} is {text!r}: set it to a whole number from {least} up.") from None
 
 
-_at_rest: dict[Path, tuple[tuple, RunInfo]] = {}  # by folder: runs that are over, as they were at these file times
+_at_rest: dict[
+    Path, tuple[tuple[int, ...], RunInfo]
+] = {}  # by folder: runs that are over, as they were at these file times
 
 
 def list_runs() -> list[RunInfo]:
@@ -156,13 +158,15 @@ def _look(path: Path) -> RunInfo:
     return run
 
 
-def _file_times(path: Path) -> tuple[int, int, int]:
+def _file_times(path: Path) -> tuple[int, ...]:
     folder = path.stat()
-    try:
-        status = (path / "status.json").stat().st_mtime_ns
-    except FileNotFoundError:
-        status = 0
-    return folder.st_ino, folder.st_mtime_ns, status
+    times = [folder.st_ino, folder.st_mtime_ns]
+    for name in ("status.json", LAUNCHER, ALIVE_FILE):  # the last two tell that another host is heard of again
+        try:
+            times.append(os.stat(path / name).st_mtime_ns)
+        except FileNotFoundError:
+            times.append(0)
+    return tuple(times)
 
 
 def read_run(name: str) -> RunInfo:

@@ -13,7 +13,7 @@ from cifar_model.errors import RunError
 from cifar_model.runs import remote, start
 from cifar_model.runs.change import delete, rename, request
 from cifar_model.runs.hold import hold_all
-from cifar_model.runs.read import ahead_of, live_here, read_run
+from cifar_model.runs.read import ahead_of, list_runs, live_here, read_run
 from cifar_model.runs.remote import due, sending, sent_mark
 from cifar_model.storage import write_json
 from cifar_model.training.settings import Settings, default_settings
@@ -112,6 +112,18 @@ def test_its_node_is_heard_or_it_waits_for_another(sent):
     assert "waiting for" not in CliRunner().invoke(command, ["show", "a"]).output
     assert begun("a", "other (127.0.0.4)") == ["--resume", "a"] and read_run("a").state == "starting"
     assert json.loads((run.path / "launcher.json").read_text())["node"] == "other (127.0.0.4)"
+
+
+def test_a_node_that_was_silent_is_heard_of_again(sent):
+    start.start_run(SETTINGS, "a")
+    begun("a")
+    path = read_run("a").path
+    silence(path)
+    for file in (path, path / "status.json"):
+        os.utime(file, (1e9, 1e9))
+    assert [run.state for run in list_runs() + list_runs()] == ["queued"] * 2
+    os.utime(path / "launcher.json")  # changes no other file's time
+    assert [run.state for run in list_runs()] == ["starting"]
 
 
 def test_the_storages_clock_counts(sent, monkeypatch):
