@@ -9,6 +9,7 @@ import numpy as np
 
 from cifar_model.answering.classifier import Classifier
 from cifar_model.answering.files import classify_files
+from cifar_model.answering.rows import Extras
 from cifar_model.charts.explanations import Explanations
 from cifar_model.charts.sheets import check_sheet_path, contact_sheet, save_sheet
 from cifar_model.classes import CLASS_NAMES
@@ -22,7 +23,7 @@ from cifar_model.cli.options import (
     raw_option,
     sets_option,
 )
-from cifar_model.cli.output import Extras, answer_writer, shown_path
+from cifar_model.cli.output import answer_writer, shown_path
 from cifar_model.cli.progress import progress_bar
 from cifar_model.errors import SettingsError
 from cifar_model.pictures.admit import ALLOWED
