@@ -59,6 +59,7 @@ def connected(address: str | None, *, environment: Mapping[str, str] | None = No
         nodes. Also what a task in the block raised as a LabError, and in words what Ray itself did.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of its C++ part, which writes to the terminal
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # without it, Ray warns of its coming default
     try:
         import ray  # slow to import

@@ -25,6 +25,7 @@ CACHES = {
     "cifar10/features": "features of the training images",
     "outliers": "pictures of other things",
     "compiled": "compiled networks",
+    "sent": "models from other machines",
     VISITS: "pictures of visitors",
 }
 
