@@ -240,6 +240,7 @@ def _with_ray(
         try:
             answer_shards(job, inputs, folder, numbers, address=address, workers=workers, on_shard=on_shard)
         except KeyboardInterrupt:
+            written = job.count - len(missing_shards(job))
             raise LabError(
                 f"Stopped. {written:,} of {job.count:,} files are in {out}. The same command goes on from there."
             ) from None

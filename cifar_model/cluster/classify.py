@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stdout, suppress
 from itertools import islice
 from pathlib import Path
@@ -88,6 +88,8 @@ def answer_shards(
         )
         with redirect_stdout(sys.stderr):  # where Ray tells of machines that it has lost
             for row in written.iter_rows():
+                if row["error"]:
+                    raise LabError(row["error"])
                 if on_shard:
                     on_shard(row["shard"])
 
@@ -100,13 +102,18 @@ class Worker:
         self._classifier: Classifier | None = None
 
     def __call__(self, shard: pyarrow.Table) -> pyarrow.Table:
-        number, names = shard["shard"][0].as_py(), shard["names"][0].as_py()
-        if self._classifier is None:  # not when it is made: what is raised there, Ray tries again and again
+        try:
+            self._answer(shard["shard"][0].as_py(), map(os.fsdecode, shard["names"][0].as_py()))
+            error = ""
+        except LabError as refused:  # raised, it would lose its type on the way, and be printed with a traceback
+            error = str(refused)
+        return shard.select(["shard"]).append_column("error", [[error]])
+
+    def _answer(self, number: int, names: Iterable[str]) -> None:
+        if self._classifier is None:
             self._classifier = self._ready()
-        load = lambda name: load_input(name, self._folder)  # noqa: E731
-        answers = classify_each(self._classifier, map(os.fsdecode, names), load)
+        answers = classify_each(self._classifier, names, lambda name: load_input(name, self._folder))
         write_shard(self._job, number, list(answers))
-        return shard.select(["shard"])
 
     def _ready(self) -> Classifier:
         import ray  # slow to import
@@ -163,9 +170,9 @@ def _unpacked(files: dict[str, bytes]) -> Path:
 
 
 def _quieten(context: DataContext) -> None:
-    """Ray Data's bars on a terminal, and nothing elsewhere but its errors."""
+    """Ray Data's bars on a terminal, and nothing else: what it raises is told once, in words."""
     context.enable_progress_bars = sys.stderr.isatty()
     context.print_on_execution_start = False
     for handler in logging.getLogger("ray.data").handlers:
         if isinstance(handler, logging.StreamHandler):
-            handler.setLevel(logging.ERROR)
+            handler.setLevel(logging.CRITICAL)

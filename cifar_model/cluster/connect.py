@@ -100,24 +100,23 @@ def connected(address: str | None, *, environment: Mapping[str, str] | None = No
 
 
 def in_words(error: Exception) -> LabError:
-    """What went wrong in a task: the LabError that it raised, or else the last line of what Ray says."""
+    """What went wrong in a task: the LabError that it raised, or else what Ray says, in one line."""
     cause: BaseException | None = error
     while cause is not None:
-        # Ray wraps what a task raised in an error that has both types, and keeps the original.
-        original = getattr(cause, "cause", None)
-        if isinstance(original, LabError):
-            return original
-        if isinstance(cause, LabError):
-            return cause
-        missing = original if isinstance(original, ModuleNotFoundError) else None
-        if missing is not None:
-            return LabError(
-                f"A machine of the cluster lacks the package {missing.name!r}. Install there what is installed here: "
-                "requirements.txt and requirements-ray.txt."
-            )
+        # Ray raises an error of its own type and keeps the task's beside it.
+        for one in (getattr(cause, "cause", None), cause):
+            if isinstance(one, LabError):
+                return one
         cause = cause.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return LabError(f"Ray gave up: {lines[-1] if lines else type(error).__name__}")
+    # The first in a chain of tracebacks ends with the error that began it.
+    raised = next((line for line in lines if re.match(r"[A-Za-z_][\w.]*(Error|Exception): ", line)), None)
+    if raised and (missing := re.search(r"No module named '([\w.]+)'", raised)):
+        return LabError(
+            f"A machine of the cluster lacks the package {missing[1]!r}. Install there what is installed here: "
+            "requirements.txt and requirements-ray.txt."
+        )
+    return LabError(f"Ray gave up: {raised or (lines or [type(error).__name__])[-1]}")
 
 
 def _check_port(address: str) -> None:

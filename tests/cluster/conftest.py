@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from ray_cluster import LoopbackCluster
 
 PATIENCE = 180  # seconds, for a machine that does other things too
 OBJECT_STORE = 80_000_000  # bytes of shared memory a node
@@ -98,3 +99,11 @@ def cluster(tmp_path_factory):
         yield cluster
     finally:
         cluster.close()
+
+
+@pytest.fixture(scope="module")
+def ray_cluster():
+    """A head node with one CPU; a test that adds a node takes it away again."""
+    cluster = LoopbackCluster()
+    yield cluster
+    cluster.close()

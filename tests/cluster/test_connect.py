@@ -1,6 +1,7 @@
 """Which cluster is meant, and what a person hears where it can't be had."""
 
 import os
+import re
 import socket
 import sys
 from types import SimpleNamespace
@@ -143,23 +144,39 @@ def test_what_ray_is_started_with(no_ray, listening):
     assert not {"/assets", "/cifar_model"} & set(shipped["excludes"])
 
 
-def test_what_a_task_raised_comes_out_as_it_was(no_ray):
-    task = no_ray.module.exceptions.RayError("ray::task() …\nValueError: of no use")
-    with pytest.raises(LabError, match="^Ray gave up: ValueError: of no use$"), connected(None):
-        raise task
+CHAIN = """ray::Task() (pid=1, ip=10.0.0.2)
+  File "task.py", line 1, in task
+{error}
+
+The above exception was the direct cause of the following exception:
+
+ray::Task() (pid=1, ip=10.0.0.2)
+ray.exceptions.UserCodeException: it failed
+To change retry attempts, …
+"""
+
+
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        ("ValueError: of no use", "Ray gave up: ValueError: of no use"),
+        ("ModuleNotFoundError: No module named 'PIL'", "A machine of the cluster lacks the package 'PIL'. Install"),
+        ("", "Ray gave up: ray.exceptions.UserCodeException: it failed"),
+    ],
+)
+def test_what_a_task_raised_is_told_in_one_line(no_ray, error, words):
+    with pytest.raises(LabError, match=f"^{re.escape(words)}") as caught, connected(None):
+        raise no_ray.module.exceptions.RayError(CHAIN.format(error=error))
+    assert "\n" not in str(caught.value) and no_ray.down == 1
+    assert str(in_words(RuntimeError())) == "Ray gave up: RuntimeError"
+
+
+def test_a_message_for_people_comes_out_as_it_was(no_ray):
+    task = no_ray.module.exceptions.RayError("ray::task() …")
     task.cause = ModelError("No model 'x'.")
-    with pytest.raises(ModelError, match="^No model 'x'.$"), connected(None):
-        raise task
-    assert no_ray.down == 2
-    assert "lacks the package 'pyarrow'" in str(
-        in_words(caused(ValueError(), SimpleError(ModuleNotFoundError("", name="pyarrow"))))
-    )
-
-
-class SimpleError(Exception):
-    def __init__(self, cause):
-        super().__init__()
-        self.cause = cause
+    for error in (task, caused(no_ray.module.exceptions.RayError("…"), task)):
+        with pytest.raises(ModelError, match="^No model 'x'.$"), connected(None):
+            raise error
 
 
 @pytest.mark.ray
