@@ -148,7 +148,8 @@ def _look(path: Path) -> RunInfo:
         return kept[1]
     run = _read(path)
     # Every file that says something of a run at rest comes in by renaming, which changes the folder's time.
-    if not run.is_live and time.time() - max(times[1:]) / 1e9 > SETTLED_SECONDS:
+    silent = run.state == "interrupted" and run.status.get("host", this_host()) != this_host()  # it may be heard again
+    if not run.is_live and not silent and time.time() - max(times[1:]) / 1e9 > SETTLED_SECONDS:
         _at_rest[path] = times, run
     return run
 
