@@ -210,6 +210,8 @@ class Visitor:
             self.session = reply.new_session.initialize.session_id or self.session
             if not self._in_fragment:
                 self.timers, self.said = {}, []
+        elif kind == "navigation":  # a server that knows its pages already tells only here which one it draws
+            self.hash = reply.navigation.page_script_hash
         elif kind == "auto_rerun":
             self.timers[reply.auto_rerun.fragment_id] = reply.auto_rerun.interval
         elif kind == "page_info_changed":

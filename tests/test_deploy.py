@@ -16,7 +16,8 @@ import pytest
 from helpers import REPOSITORY, encode, make_pictures
 
 from benchmarks._visitors import Visitor, put_file, serving
-from cifar_model.runs.read import read_run
+from cifar_model.runs.read import list_runs, read_run
+from cifar_model.runs.records import read_object
 
 DEPLOY = REPOSITORY / "deploy"
 APP = REPOSITORY / "streamlit_app.py"
@@ -115,7 +116,7 @@ def test_a_visit_stays_with_one_process_and_finds_another_when_that_is_gone(two,
             assert refused.value.code in (400, 404)
         async with Visitor(proxy, "train", cookie=first) as one, Visitor(proxy, "train", cookie=second) as other:
             await one.click("Start training")
-            name = one.query.partition("run=")[2]
+            name = (await asyncio.to_thread(wait_for, list_runs, "the run"))[0].name
             assert read_run(name).is_live
             await other.again()
             assert name in other.said
@@ -130,10 +131,9 @@ def test_a_visit_stays_with_one_process_and_finds_another_when_that_is_gone(two,
         return name
 
     name = asyncio.run(visit())
-    # The training was no part of the process that started it.
-    pid = wait_for(lambda: read_run(name).status.get("pid"), "the training's own words")
-    assert read_run(name).is_live
-    psutil.Process(pid).kill()
+    run = read_run(name)
+    assert run.is_live  # the training was no part of the process that started it
+    psutil.Process(read_object(run.path / "launcher.json")["pid"]).kill()
 
 
 def test_the_compose_file_names_what_the_proxy_needs():

@@ -16,8 +16,9 @@ from cifar_model.runs.hold import hold_all
 from cifar_model.runs.read import ahead_of, list_runs, live_here, read_run
 from cifar_model.runs.remote import due, sending, sent_mark
 from cifar_model.storage import write_json
+from cifar_model.training import folder
 from cifar_model.training.settings import Settings, default_settings
-from tests.runs.test_runs import home  # noqa: F401
+from tests.runs.test_runs import home, write_run  # noqa: F401
 
 SETTINGS = default_settings("seed-cnn", "quick")
 
@@ -170,3 +171,31 @@ def test_runs_of_a_cluster_take_no_place_of_this_machine(sent, monkeypatch):
     assert start.start_waiting() == []  # what waits for the cluster is nobody's here
     start.start_run(SETTINGS, "here")
     assert launched == ["here"]
+
+
+def test_a_process_of_another_host_is_judged_by_its_signs_of_life(home):  # noqa: F811
+    """As of a replica of the app in another container: its numbers of processes mean nothing here."""
+    path = write_run(home, "theirs", state="running", pid=1, pid_started=1.0, host="another container")
+    assert read_run("theirs").state == "interrupted"
+    (path / ".alive").touch()
+    assert read_run("theirs").state == "running" and [run.name for run in live_here()] == ["theirs"]
+    os.utime(path / ".alive", (1e9, 1e9))
+    for file in (path, path / "status.json"):
+        os.utime(file, (1e9, 1e9))
+    assert [run.state for run in list_runs()] == ["interrupted"]
+    (path / ".alive").touch()
+    assert [run.state for run in list_runs()] == ["running"]  # it was not listened to for a while
+
+
+def test_whoever_holds_a_run_gives_signs_of_life(home, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(folder, "BEAT_SECONDS", 0.05)
+    directory = folder.RunDirectory(home / "held")
+    with directory.hold():
+        directory.set_status("running")
+        assert read_status(directory.path)["host"] == folder.this_host()
+        os.utime(directory.path / ".alive", (1e9, 1e9))
+        deadline = time.monotonic() + 60
+        while (directory.path / ".alive").stat().st_mtime < 1.5e9:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert not (directory.path / ".alive").exists()
