@@ -68,23 +68,25 @@ def connected(address: str | None, *, environment: Mapping[str, str] | None = No
             f"Ray is not installed here ({error}). Install it: python -m pip install -r requirements-ray.txt"
         ) from None
     temporary = None
-    variables = dict(environment or {})
     options = {"log_to_driver": False, "logging_level": logging.ERROR, **init_options}
     if address is None:
         # Sockets lie below it, whose paths may have 107 characters: the system's own folder can be too long.
         temporary = tempfile.mkdtemp(prefix="ray-", dir=None if os.name == "nt" else "/tmp")
-        paths = [str(assets_dir().parent), os.environ.get("PYTHONPATH")]
-        variables["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
         options = {"include_dashboard": False, "_temp_dir": temporary, **options}
-        runtime = {"env_vars": variables}
+        paths = [str(assets_dir().parent), os.environ.get("PYTHONPATH")]
+        # What Ray starts inherits it; with an environment made for this job, workers would take seconds longer.
+        inherited = {**(environment or {}), "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
     else:
         _check_port(address)
-        runtime = {"env_vars": variables, **_shipped()}
+        options["runtime_env"] = {"env_vars": dict(environment or {}), **_shipped()}
+        # One try, of 40 s, at a port where something listens that is not Ray: by default there would be twenty.
+        setting = "RAY_gcs_server_port_wait_time_s"
+        inherited = {setting: os.environ.get(setting, "1")}
     failure = None
     try:
-        with without_chatter(), _few_tries(address):
+        with without_chatter(), _set(inherited):
             try:
-                ray.init(address=address or EMBEDDED, runtime_env=runtime, **options)
+                ray.init(address=address or EMBEDDED, **options)
             except Exception as error:
                 failure = error
         if failure:
@@ -131,17 +133,18 @@ def _check_port(address: str) -> None:
 
 
 @contextmanager
-def _few_tries(address: str | None) -> Iterator[None]:
-    """One try, of 40 s, at a port where something listens that is not Ray: by default there would be twenty."""
-    setting = "RAY_gcs_server_port_wait_time_s"
-    if address is None or setting in os.environ:
-        yield
-        return
-    os.environ[setting] = "1"
+def _set(variables: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables, within the block."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
-        del os.environ[setting]
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _shipped() -> dict:

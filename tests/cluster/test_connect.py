@@ -59,7 +59,7 @@ def no_ray(monkeypatch):
     stub = SimpleNamespace(fails=None, calls=[], down=0)
 
     def init(**options):
-        stub.calls.append(options)
+        stub.calls.append(options | {"environment": dict(os.environ)})
         if stub.fails:
             raise stub.fails
 
@@ -128,13 +128,15 @@ def test_no_cluster_on_this_machine(no_ray):
         pass
 
 
-def test_what_ray_is_started_with(no_ray, listening):
+def test_what_ray_is_started_with(no_ray, listening, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "before")
     with connected(None, environment={"A": "b"}, num_cpus=2):
         temporary = no_ray.calls[0]["_temp_dir"]
         assert os.path.isdir(temporary)
     embedded = no_ray.calls.pop()
     assert embedded["address"] == "local" and embedded["num_cpus"] == 2 and not embedded["include_dashboard"]
-    assert embedded["runtime_env"]["env_vars"]["A"] == "b" and not os.path.exists(temporary)
+    assert embedded["environment"]["A"] == "b" and "A" not in os.environ and not os.path.exists(temporary)
+    assert "before" in embedded["environment"]["PYTHONPATH"] and os.environ["PYTHONPATH"] == "before"
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
     with connected(listening):
         pass
