@@ -187,6 +187,12 @@ def live_runs(found: list[RunInfo] | None = None) -> list[RunInfo]:
     )
 
 
+def ahead_of_new(found: list[RunInfo] | None = None) -> list[RunInfo]:
+    """The live runs that a single run would wait for if it were started now; `found` as in `live_runs`."""
+    live = live_runs(found)
+    return [run for run in live if run.state != "queued" or not run.sweep] or live
+
+
 def ahead_of(name: str, found: list[RunInfo] | None = None) -> list[RunInfo]:
     """The live runs that a queued run waits for, in the order of their turns; `found` as in `live_runs`."""
     live = live_runs(found)
