@@ -19,7 +19,7 @@ from cifar_model.runs.change import request
 from cifar_model.runs.hold import hold_all
 from cifar_model.runs.read import RunInfo, ahead_of, list_runs, read_run
 from cifar_model.storage import runs_dir
-from cifar_model.text import share
+from cifar_model.text import listed, share
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 _name = click.argument("name")
@@ -56,7 +56,7 @@ def show(name: str, as_json: bool) -> None:
         return click.echo(json.dumps(_plain(run), indent=2))
     click.echo(f"{run.name}: {run.state}" + (f" ({run.message})" if run.message else ""))
     if run.state == "queued" and not run.remote:
-        click.echo(f"waiting for: {', '.join(other.name for other in ahead_of(name)) or 'its turn'}")
+        click.echo(f"waiting for: {listed([other.name for other in ahead_of(name)]) or 'its turn'}")
     click.echo(f"folder:   {run.path}")
     click.echo(f"command:  {run.command}")
     if run.sweep:

@@ -200,6 +200,12 @@ def live_here(found: list[RunInfo] | None = None) -> list[RunInfo]:
     return [run for run in live_runs(found) if not run.remote]
 
 
+def ahead_of_new(found: list[RunInfo] | None = None) -> list[RunInfo]:
+    """The live runs that a single run would wait for if it were started now; `found` as in `live_runs`."""
+    live = live_here(found)
+    return [run for run in live if run.state != "queued" or not run.sweep] or live
+
+
 def ahead_of(name: str, found: list[RunInfo] | None = None) -> list[RunInfo]:
     """The live runs that a queued run waits for, in the order of their turns; `found` as in `live_runs`."""
     live = live_here(found)
