@@ -22,7 +22,6 @@ from cifar_model.answering.classifier import Classifier
 from cifar_model.answering.rows import Extras
 from cifar_model.cluster.classify import Worker, _packed, _unpacked, model_digest
 from cifar_model.cluster.shards import MANIFEST, Job
-from cifar_model.models.compiled import compile_model
 from cifar_model.models.folder import find_model
 from cifar_model.storage import assets_dir
 
@@ -35,12 +34,6 @@ def call(*arguments) -> tuple[int, str, str]:
     result = CliRunner().invoke(main, ["classify", *map(str, arguments), "--model", MODEL])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, result.stdout, result.stderr
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled():
-    """Once: both ways of answering then use the same."""
-    compile_model(find_model(MODEL))
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +183,8 @@ def test_what_a_worker_raises_is_one_message(ray_cluster, album, tmp_path, monke
     assert "Traceback" not in err and [path.name for path in (tmp_path / "out").iterdir()] == [MANIFEST]
 
 
-def test_a_model_is_sent_whole(random_model):
+def test_a_model_is_sent_whole(random_model, tmp_path, monkeypatch):
+    monkeypatch.setenv("CIFAR_LAB_CACHE", str(tmp_path))
     unpacked = _unpacked(_packed(random_model))
     assert _unpacked(_packed(random_model)) == unpacked and unpacked.parent.name == "sent"
     assert Classifier(unpacked).engine == "litert"
