@@ -205,10 +205,6 @@ def _with_ray(
 ) -> None:
     """Answers in shards, by Ray."""
     folder = find_model(model)
-    if can_compile() and read_compiled(folder) is None:  # else each worker would bring Keras
-        click.echo(f"Compiling {model}, once …", err=True)
-        with suppress(LabError):
-            compile_model(folder)
     check_fitted(Classifier(folder), sets=extras.level is not None, scope=extras.scope)
     inputs = find_inputs(paths)
     if not inputs.names:
@@ -237,6 +233,10 @@ def _with_ray(
             lines("progress", {"stage": "files of answers", "done": written, "total": job.count, "text": ""})
 
     if numbers:
+        if can_compile() and read_compiled(folder) is None:  # else each worker would bring Keras
+            click.echo(f"Compiling {model}, once …", err=True)
+            with suppress(LabError):
+                compile_model(folder)
         try:
             answer_shards(job, inputs, folder, numbers, address=address, workers=workers, on_shard=on_shard)
         except KeyboardInterrupt:

@@ -200,6 +200,7 @@ def test_classify_misused(call, album, tmp_path, monkeypatch, arguments, code, m
     (tmp_path / "empty").mkdir()
     places = {"EMPTY": tmp_path / "empty", "ALBUM": album}
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CIFAR_LAB_CACHE", str(tmp_path / "cache"))  # one is told only after its model was compiled
     found, out, err = call("classify", *(places.get(a, a) for a in arguments))
     assert found == code and message in err and out == "" and not (tmp_path / "x").exists()
 
