@@ -18,7 +18,7 @@ from tests.helpers import REPOSITORY
 
 NAMES = (
     *("time_to_accuracy", "machine_use", "eight_epochs", "answers", "app"),
-    *("explanations", "distilled", "out_of_scope", "live", "hostile", "kills", "pages"),
+    *("explanations", "distilled", "out_of_scope", "live", "hostile", "kills", "pages", "scale"),
 )
 
 
@@ -73,6 +73,17 @@ def test_users_of_the_app_are_timed():
     assert len(result["rows"]) == 3, result["notes"]
     for row in result["rows"]:
         assert 0 < row["app p50 ms"] <= row["app p95 ms"] and row["over empty's"] > 0
+
+
+@pytest.mark.ray
+def test_many_pictures_are_measured_and_computed():
+    options = ("--pictures", 40, "--model", "seed-cnn", "--shard", 10, "--times", 2)
+    result = json.loads(run("scale", "--json", *options))
+    measured, computed = result["rows"][:4], result["rows"][4:]
+    assert [(row["pictures"], row["workers"]) for row in measured] == [(40, None), (40, 1), (40, 2), (80, 2)]
+    assert all(row["seconds"] > 0 and row["driver MB"] > 20 for row in measured) and measured[2]["workers MB"] > 100
+    assert [row["workers"] for row in computed] == [1, 2, 4, 8, 16, 32, 64]
+    assert {row["what"] for row in computed} == {"computed"}
 
 
 def test_no_data_is_said_in_a_sentence(tmp_path):
