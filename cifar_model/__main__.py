@@ -14,6 +14,7 @@ COMMANDS = {
     "data": ("data", "Find CIFAR-10, or download it."),
     "distill": ("distill", "Make the synthetic images that stand in for CIFAR-10."),
     "train": ("train", "Train a network and keep it as a run."),
+    "sweep": ("sweep", "Train networks that differ in some settings, and compare them."),
     "runs": ("runs", "List training runs; show, follow, pause, resume or stop one."),
     "clean": ("clean", "Show what runs and caches take on disk, and delete old ones."),
     "classify": ("classify", "Say what pictures show."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 
 def percent(probability: float) -> str:
@@ -46,6 +47,12 @@ def duration(seconds: float) -> str:
     if seconds < 3600:
         return f"{seconds // 60} min {seconds % 60} s" if seconds < 600 else f"{round(seconds / 60)} min"
     return f"{seconds // 3600} h {seconds % 3600 // 60} min"
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Names in a row, of many the first: 'a, b, c, d, e and 34 more'."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def escape_markdown(text: str) -> str:

@@ -13,6 +13,7 @@ from cifar_model.app.train.form import run_form
 from cifar_model.app.train.panel import run_panel
 from cifar_model.app.train.past import past_runs
 from cifar_model.app.train.shown import shown_run, watch
+from cifar_model.app.train.sweeps import sweeps_section
 from cifar_model.app.train.teacher import teacher_box
 from cifar_model.data.sources import MINI
 
@@ -38,6 +39,8 @@ with guarded():
             data_section(choices)
     if MINI in choices.shown and shows("distilled"):
         mini_section()
+    if shows("sweeps"):
+        sweeps_section()
     if shows("runs"):
         past_runs()
     watch()

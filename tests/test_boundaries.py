@@ -31,6 +31,19 @@ def test_importing_the_package_loads_neither_tensorflow_nor_streamlit():
     assert not loaded_after("import cifar_model") & {*HEAVY, "streamlit", "pandas", "altair", "PIL"}
 
 
+def test_a_command_without_ray_imports_nothing_of_it():
+    code = f"""
+import importlib
+from click.testing import CliRunner
+from cifar_model.__main__ import COMMANDS, main
+for module, _ in COMMANDS.values():
+    importlib.import_module("cifar_model.cli." + module)
+done = CliRunner().invoke(main, ["classify", {str(assets_dir() / "samples" / "cat.webp")!r}])
+assert done.exit_code == 0, done.output
+"""
+    assert not loaded_after(code, RAY_ADDRESS="nowhere.invalid:6379") & {"ray"}
+
+
 def test_nothing_below_the_app_imports_streamlit():
     modules = [p for p in PACKAGE.rglob("*.py") if "app" not in p.relative_to(PACKAGE).parts]
     assert len(modules) > 15

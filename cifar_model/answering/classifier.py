@@ -16,6 +16,7 @@ from cifar_model.models.card import Card, read_card
 from cifar_model.models.folder import find_model
 from cifar_model.models.network import load_network
 from cifar_model.networks.backend import import_keras
+from cifar_model.networks.litert import INTERPRETERS
 from cifar_model.trust.answer_sets import LEVELS, answer_sets
 from cifar_model.trust.calibration import calibrate
 from cifar_model.trust.scope import METHOD, scope_score
@@ -36,6 +37,7 @@ class Classifier:
     calibrated : apply the calibration in the model's card (`calibration.calibrate`), so that of the answers given with
         80 % about 80 % are right; False shows the network's own softmax
     engine : "litert", without TensorFlow, which needs the model's compiled form; "keras"; None: LiteRT where it can
+    interpreters : how many of LiteRT's may work on one batch at a time, each on a CPU; by default, as many as gain
 
     Attributes
     ----------
@@ -51,7 +53,14 @@ class Classifier:
         Another engine.
     """
 
-    def __init__(self, model: str | os.PathLike = DEFAULT_MODEL, *, calibrated: bool = True, engine: str | None = None):
+    def __init__(
+        self,
+        model: str | os.PathLike = DEFAULT_MODEL,
+        *,
+        calibrated: bool = True,
+        engine: str | None = None,
+        interpreters: int = INTERPRETERS,
+    ):
         check_engine(engine)
         self.path = find_model(model)
         self.name = self.path.resolve().name if self.path == Path(model) else os.fspath(model)
@@ -67,7 +76,7 @@ class Classifier:
         scope = fitted.scope
         # An older card's threshold is one of another score.
         self.scope_threshold = scope.threshold if scope is not None and scope.method == METHOD else None
-        compiled = None if engine == KERAS else compiled_engine(self.path)
+        compiled = None if engine == KERAS else compiled_engine(self.path, interpreters)
         if compiled is None and engine == LITERT:
             raise ModelError(f"The model {self.name} has no compiled form, which LiteRT needs.")
         self.engine = KERAS if compiled is None else LITERT

@@ -10,7 +10,7 @@ from cifar_model.classes import IMAGE_SIZE
 from cifar_model.errors import ModelError, SettingsError
 from cifar_model.models.compiled import read_compiled
 from cifar_model.networks.backend import import_keras, on_tensorflow
-from cifar_model.networks.litert import LiteRTNetwork
+from cifar_model.networks.litert import INTERPRETERS, LiteRTNetwork
 from cifar_model.networks.views import with_features
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ def check_engine(name: str | None) -> None:
         raise SettingsError(f"Unknown engine {name!r}. Choose {LITERT!r} or {KERAS!r}, or leave it out.")
 
 
-def compiled_engine(model: Path) -> Engine | None:
+def compiled_engine(model: Path, interpreters: int = INTERPRETERS) -> Engine | None:
     """LiteRT with a model's compiled form; None where there is none, or whoever started this wants another backend."""
     if not on_tensorflow() or (content := read_compiled(model)) is None:
         return None
     try:
-        return LiteRTNetwork(content)
+        return LiteRTNetwork(content, interpreters)
     except Exception as error:  # a runtime too old for the file, a library that can't be loaded
         log.warning("LiteRT can't be used for %s, so Keras answers: %s", model, error)
         return None

@@ -1,55 +1,26 @@
 """Answers as a table, CSV or JSON."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import numpy as np
 
 from cifar_model.answering.files import FileAnswer
+from cifar_model.answering.rows import Extras, path_text, row_columns, row_of
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.storage import CsvWriter, csv_file, csv_stdout
 from cifar_model.text import percent, printable
-from cifar_model.trust.answer_sets import describe_set
-
-
-@dataclass(frozen=True)
-class Extras:
-    """What was asked for beyond probabilities: answer sets at a level, and whether a picture is in scope."""
-
-    level: int | None
-    scope: bool
-
-    def columns(self, one: FileAnswer) -> dict:
-        """Name and value of each, for machines."""
-        values = {}
-        if self.level:
-            values[f"set_{self.level}"] = [CLASS_NAMES[i] for i in np.flatnonzero(one.answer.members(self.level))]
-        if self.scope:
-            values |= {"scope": float(one.answer.scope), "in_scope": bool(one.answer.in_scope)}
-        return values
-
-    def names(self) -> list[str]:
-        return [f"set_{self.level}"] * bool(self.level) + ["scope", "in_scope"] * self.scope
-
-    def words(self, one: FileAnswer) -> str:
-        """For a person."""
-        said = [describe_set(one.answer.members(self.level), self.level)] if self.level else []
-        if self.scope and not one.answer.in_scope:
-            said.append("looks like none of the ten")
-        return "; ".join([*said, *one.notes])
 
 
 @contextmanager
-def answer_writer(model: str, paths: list[Path], top: int, as_json: bool, target: Path | None, extras: "Extras"):
+def answer_writer(model: str, paths: list[Path], top: int, as_json: bool, target: Path | None, extras: Extras):
     """Where answers go, one at a time: JSON or a table to stdout, CSV to the file `target`, or to stdout for "-"."""
     to_stdout = target == Path("-")
-    columns = ("file", "class", "probability", *CLASS_NAMES, *extras.names())
+    columns = row_columns(extras)
     with ExitStack() as stack:
         writers = []
         if to_stdout:
@@ -82,10 +53,7 @@ class _CsvWriter:
         self._extras = extras
 
     def add(self, one: FileAnswer) -> None:
-        p = one.answer.probabilities.tolist()
-        best = int(one.answer.probabilities.argmax())
-        extras = [" ".join(v) if isinstance(v, list) else v for v in self._extras.columns(one).values()]
-        self._rows.write((_text(one.path), CLASS_NAMES[best], p[best], *p, *extras))
+        self._rows.write(row_of(one, self._extras))
 
     def finish(self, failures, left_out=()) -> None:
         pass
@@ -107,7 +75,7 @@ class _JsonWriter:
                 "class": CLASS_NAMES[best],
                 "probability": float(one.answer.probabilities[best]),
                 "probabilities": by_class(one.answer.probabilities),
-                **self._extras.columns(one),
+                **self._extras.columns(one.answer),
                 **({"notes": list(one.notes)} if one.notes else {}),
             }
         )
@@ -141,7 +109,7 @@ class _TableWriter:
         runners = ", ".join(f"{CLASS_NAMES[i]} {percent(one.answer.probabilities[i])}" for i in others)
         belief = percent(one.answer.probabilities[first])
         line = f"{name:<{self._width}}  {CLASS_NAMES[first]:<10}  {belief:>11}  {runners}"
-        if words := self._extras.words(one):
+        if words := "; ".join([*self._extras.words(one.answer), *one.notes]):
             line = f"{line:<{self._width + 25 + 20 * (self._top - 1)}}  {words}"
         click.echo(line.rstrip())
 
@@ -149,14 +117,9 @@ class _TableWriter:
         pass
 
 
-def _text(path: Path) -> str:
-    """A path as valid text: bytes of a file name that are none become U+FFFD."""
-    return os.fsencode(path).decode("utf-8", "replace")
-
-
 def shown_path(path: Path) -> str:
     """A path on one line that can't control the terminal."""
-    return printable(_text(path))
+    return printable(path_text(path))
 
 
 def by_class(values) -> dict[str, float]:

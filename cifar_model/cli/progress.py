@@ -46,7 +46,7 @@ def progress_bar(length: int | None, *, hidden: bool = False, of_bytes: bool = F
         yield Bar(progress, progress.add_task("", total=length))
 
 
-class _Display:
+class Display:
     """Lines as they come, above a bar of rich's where the output is a terminal (`bar` is then not None)."""
 
     err = False  # which stream its lines go to
@@ -58,13 +58,13 @@ class _Display:
         if self.bar:
             self.bar.stop()
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
         if self.bar:
             self.bar.console.print(line, highlight=False, markup=False)
         else:
             click.echo(line, err=self.err)  # flushes
 
-    def _is_time(self, every: float) -> bool:
+    def is_time(self, every: float) -> bool:
         """Whether the last line is so many seconds old; a line then follows."""
         if time.monotonic() - self.last_line < every:
             return False
@@ -72,7 +72,7 @@ class _Display:
         return True
 
 
-class TrainingDisplay(_Display):
+class TrainingDisplay(Display):
     """How a training goes, on stdout: a bar below the lines of its epochs on a terminal, plain lines elsewhere.
 
     Called with ("progress", record), ("epoch", row), and with ("note", {"message": …}) or any other kind.
@@ -100,7 +100,7 @@ class TrainingDisplay(_Display):
         if kind == "progress":
             self._progress(record)
         else:
-            self._say(epoch_line(record) if kind == "epoch" else record["message"])
+            self.say(epoch_line(record) if kind == "epoch" else record["message"])
 
     def _progress(self, record: dict[str, Any]) -> None:
         if self.bar:
@@ -109,8 +109,8 @@ class TrainingDisplay(_Display):
             if self.task is None:
                 self.task = self.bar.add_task("train", total=record["epochs"] * record["steps"], **record)
             self.bar.update(self.task, completed=done, **record)
-        elif self._is_time(self.every):
-            self._say(progress_line(record))
+        elif self.is_time(self.every):
+            self.say(progress_line(record))
 
 
 def progress_line(record: dict[str, Any]) -> str:
@@ -132,7 +132,7 @@ def epoch_line(row: dict[str, Any]) -> str:
     )
 
 
-class StagesDisplay(_Display):
+class StagesDisplay(Display):
     """Stages one after the other, on stderr: a bar each on a terminal, a line every few seconds elsewhere.
 
     Called with ("progress", {stage, done, total, text}) and ("note", {message}).
@@ -156,11 +156,11 @@ class StagesDisplay(_Display):
 
     def __call__(self, kind: str, record: dict[str, Any]) -> None:
         if kind == "note":
-            return self._say(record["message"])
+            return self.say(record["message"])
         stage, done, total = record["stage"], record["done"], record["total"]
         if self.bar:
             if stage not in self.tasks:
                 self.tasks[stage] = self.bar.add_task(stage, total=total, text="")
             self.bar.update(self.tasks[stage], completed=done, text=record["text"])
-        elif self._is_time(0.0 if done == total else LINE_SECONDS):
-            self._say(f"{stage}: {done:,}/{total:,}  {record['text']}".rstrip())
+        elif self.is_time(0.0 if done == total else LINE_SECONDS):
+            self.say(f"{stage}: {done:,}/{total:,}  {record['text']}".rstrip())

@@ -19,7 +19,7 @@ from cifar_model.runs.change import request
 from cifar_model.runs.hold import hold_all
 from cifar_model.runs.read import RunInfo, ahead_of, list_runs, read_run
 from cifar_model.storage import runs_dir
-from cifar_model.text import share
+from cifar_model.text import listed, share
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 _name = click.argument("name")
@@ -40,7 +40,10 @@ def runs(context: click.Context, as_json: bool) -> None:
     elif not found:
         click.echo(f"No runs yet in {runs_dir()}. Start one: python -m cifar_model train --recipe quick")
     else:
-        show_table(("NAME", "STATE", "EPOCH", "VALIDATION", "STARTED"), map(_row, found), left=2)
+        columns, rows = ("NAME", "STATE", "EPOCH", "VALIDATION", "STARTED"), map(_row, found)
+        if any(run.sweep for run in found):
+            columns, rows = (*columns, "SWEEP"), [(*_row(run), run.sweep.get("name", "")) for run in found]
+        show_table(columns, rows, left=2)
 
 
 @runs.command()
@@ -53,9 +56,11 @@ def show(name: str, as_json: bool) -> None:
         return click.echo(json.dumps(_plain(run), indent=2))
     click.echo(f"{run.name}: {run.state}" + (f" ({run.message})" if run.message else ""))
     if run.state == "queued" and not run.remote:
-        click.echo(f"waiting for: {', '.join(other.name for other in ahead_of(name)) or 'its turn'}")
+        click.echo(f"waiting for: {listed([other.name for other in ahead_of(name)]) or 'its turn'}")
     click.echo(f"folder:   {run.path}")
     click.echo(f"command:  {run.command}")
+    if run.sweep:
+        click.echo(f"sweep:    {run.sweep['name']}, trial {run.sweep['trial']} of {run.sweep.get('of', '?')}")
     click.echo("settings: " + ", ".join(f"{key} {value}" for key, value in run.settings.items()))
     if run.is_live and run.progress:
         click.echo(progress_line(run.progress))
@@ -184,6 +189,7 @@ def _plain(run: RunInfo) -> dict[str, Any]:
         "created": run.created,
         "command": run.command,
         "settings": run.settings,
+        "sweep": run.sweep.get("name"),
         "status": run.status,
         "progress": run.progress,
         "history": [{key: value if value == value else None for key, value in row.items()} for row in run.history],

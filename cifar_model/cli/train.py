@@ -2,6 +2,7 @@
 
 import dataclasses
 import shlex
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -114,16 +115,8 @@ def train(name, resume, queue, **options):
             command = f"{command} && {shlex.join(['python', '-m', 'cifar_model', 'train', '--resume', name, *more])}"
     else:
         settings = Settings(**given)
-        for field in ("filters", "dropout", "dense"):
-            if field in given and settings.network != "custom":
-                raise SettingsError(
-                    f"--{field} is for --network custom only: {settings.network} has a fixed shape. "
-                    f"Leave it out, or add --network custom."
-                )
-        if settings.data is None and find_source(mini=True).kind == MINI:
-            settings = Settings(**given, data=MINI)
-            click.echo("CIFAR-10 is not on this machine: training on the distilled images instead.")
-            click.echo("To download CIFAR-10: python -m cifar_model data --download\n")
+        check_shape(settings.network, given)
+        settings = Settings(**given | {"data": data_or_mini(settings.data)})
         name = check_name(name) if name else new_name(settings)
         path = _unused(name)
         command = shlex.join(["python", "-m", "cifar_model", "train", *settings.to_argv(), "--run", name])
@@ -164,6 +157,25 @@ def train(name, resume, queue, **options):
             click.echo("Train it further:")
             for line in commands_to_go_on(name, settings.to_dict()):
                 click.echo(f"  {line}")
+
+
+def check_shape(network: str, given: Collection[str]) -> None:
+    """SettingsError where options for a shape of one's own were given to a network that has a fixed one."""
+    for field in ("filters", "dropout", "dense"):
+        if field in given and network != "custom":
+            raise SettingsError(
+                f"--{field} is for --network custom only: {network} has a fixed shape. "
+                f"Leave it out, or add --network custom."
+            )
+
+
+def data_or_mini(data: str | None, *, err: bool = False) -> str | None:
+    """What to train on: as given, or, having said so, the distilled images where CIFAR-10 is not on this machine."""
+    if data is not None or find_source(mini=True).kind != MINI:
+        return data
+    click.echo("CIFAR-10 is not on this machine: training on the distilled images instead.", err=err)
+    click.echo("To download CIFAR-10: python -m cifar_model data --download\n", err=err)
+    return MINI
 
 
 def _outcome(card: Card) -> str:

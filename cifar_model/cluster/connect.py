@@ -59,6 +59,7 @@ def connected(address: str | None, *, environment: Mapping[str, str] | None = No
         nodes. Also what a task in the block raised as a LabError, and in words what Ray itself did.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of its C++ part, which writes to the terminal
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # without it, Ray warns of its coming default
     try:
         import ray  # slow to import
@@ -67,23 +68,25 @@ def connected(address: str | None, *, environment: Mapping[str, str] | None = No
             f"Ray is not installed here ({error}). Install it: python -m pip install -r requirements-ray.txt"
         ) from None
     temporary = None
-    variables = dict(environment or {})
     options = {"log_to_driver": False, "logging_level": logging.ERROR, **init_options}
     if address is None:
         # Sockets lie below it, whose paths may have 107 characters: the system's own folder can be too long.
         temporary = tempfile.mkdtemp(prefix="ray-", dir=None if os.name == "nt" else "/tmp")
-        paths = [str(assets_dir().parent), os.environ.get("PYTHONPATH")]
-        variables["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
         options = {"include_dashboard": False, "_temp_dir": temporary, **options}
-        runtime = {"env_vars": variables}
+        paths = [str(assets_dir().parent), os.environ.get("PYTHONPATH")]
+        # What Ray starts inherits it; with an environment made for this job, workers would take seconds longer.
+        inherited = {**(environment or {}), "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
     else:
         _check_port(address)
-        runtime = {"env_vars": variables, **_shipped()}
+        options["runtime_env"] = {"env_vars": dict(environment or {}), **_shipped()}
+        # One try, of 40 s, at a port where something listens that is not Ray: by default there would be twenty.
+        setting = "RAY_gcs_server_port_wait_time_s"
+        inherited = {setting: os.environ.get(setting, "1")}
     failure = None
     try:
-        with without_chatter(), _few_tries(address):
+        with without_chatter(), _set(inherited):
             try:
-                ray.init(address=address or EMBEDDED, runtime_env=runtime, **options)
+                ray.init(address=address or EMBEDDED, **options)
             except Exception as error:
                 failure = error
         if failure:
@@ -99,24 +102,23 @@ def connected(address: str | None, *, environment: Mapping[str, str] | None = No
 
 
 def in_words(error: Exception) -> LabError:
-    """What went wrong in a task: the LabError that it raised, or else the last line of what Ray says."""
+    """What went wrong in a task: the LabError that it raised, or else what Ray says, in one line."""
     cause: BaseException | None = error
     while cause is not None:
-        # Ray wraps what a task raised in an error that has both types, and keeps the original.
-        original = getattr(cause, "cause", None)
-        if isinstance(original, LabError):
-            return original
-        if isinstance(cause, LabError):
-            return cause
-        missing = original if isinstance(original, ModuleNotFoundError) else None
-        if missing is not None:
-            return LabError(
-                f"A machine of the cluster lacks the package {missing.name!r}. Install there what is installed here: "
-                "requirements.txt and requirements-ray.txt."
-            )
+        # Ray raises an error of its own type and keeps the task's beside it.
+        for one in (getattr(cause, "cause", None), cause):
+            if isinstance(one, LabError):
+                return one
         cause = cause.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return LabError(f"Ray gave up: {lines[-1] if lines else type(error).__name__}")
+    # The first in a chain of tracebacks ends with the error that began it.
+    raised = next((line for line in lines if re.match(r"[A-Za-z_][\w.]*(Error|Exception): ", line)), None)
+    if raised and (missing := re.search(r"No module named '([\w.]+)'", raised)):
+        return LabError(
+            f"A machine of the cluster lacks the package {missing[1]!r}. Install there what is installed here: "
+            "requirements.txt and requirements-ray.txt."
+        )
+    return LabError(f"Ray gave up: {raised or (lines or [type(error).__name__])[-1]}")
 
 
 def _check_port(address: str) -> None:
@@ -131,17 +133,18 @@ def _check_port(address: str) -> None:
 
 
 @contextmanager
-def _few_tries(address: str | None) -> Iterator[None]:
-    """One try, of 40 s, at a port where something listens that is not Ray: by default there would be twenty."""
-    setting = "RAY_gcs_server_port_wait_time_s"
-    if address is None or setting in os.environ:
-        yield
-        return
-    os.environ[setting] = "1"
+def _set(variables: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables, within the block."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
-        del os.environ[setting]
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _shipped() -> dict:

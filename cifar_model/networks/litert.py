@@ -29,6 +29,7 @@ class LiteRTNetwork:
     Parameters
     ----------
     content : a LiteRT file, from float32 (1, 32, 32, 3), pixels 0–255, to float32 (1, 10) and perhaps features (1, d)
+    interpreters : how many may work at a time, at most INTERPRETERS
 
     Attributes
     ----------
@@ -40,9 +41,10 @@ class LiteRTNetwork:
         LiteRT can't read the file, or can't be loaded: it raises many kinds.
     """
 
-    def __init__(self, content: bytes):
+    def __init__(self, content: bytes, interpreters: int = INTERPRETERS):
         self._content = content
-        self._places = threading.BoundedSemaphore(INTERPRETERS)
+        self._many = min(interpreters, INTERPRETERS)
+        self._places = threading.BoundedSemaphore(self._many)
         first = _first_interpreter(content)
         self._idle = deque([first])
         self.has_features = len(first.outputs) > 1
@@ -52,7 +54,7 @@ class LiteRTNetwork:
 
         A picture's answer does not depend on those beside it.
         """
-        parts = np.array_split(pixels, max(1, min(INTERPRETERS, len(pixels) // _SHARE)))
+        parts = np.array_split(pixels, max(1, min(self._many, len(pixels) // _SHARE)))
         answers = list(_threads().map(self._run, parts)) if len(parts) > 1 else [self._run(parts[0])]
         return [np.concatenate(output) for output in zip(*answers, strict=True)]
 

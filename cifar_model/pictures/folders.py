@@ -56,7 +56,7 @@ def find_images(
 ) -> list[Path]:
     """List picture files: files as named; folders are searched through and through, and each file in them looked into.
 
-    A file in a folder counts by its content or, be it damaged or empty, by its suffix. The order is that of `paths`,
+    What counts in a folder says `is_picture`. The order is that of `paths`,
     natural within each folder (`natural_key`); a file reached twice is listed once; hidden files and the litter of
     operating systems are passed over. `on_left_out`, if given, hears of every other file in a folder that is no
     picture. `on_error`, if given, hears of each path that would raise; the rest is listed.
@@ -91,7 +91,7 @@ def find_images(
                 inside += [Path(folder, name) for name in names if not is_litter(name)]
             files = []
             for file in sorted(inside, key=natural_key):
-                if _is_picture(file):
+                if is_picture(file):
                     files.append(file)
                 elif on_left_out:
                     on_left_out(file)
@@ -100,7 +100,8 @@ def find_images(
     return list(found.values())
 
 
-def _is_picture(file: Path) -> bool:
+def is_picture(file: Path) -> bool:
+    """Whether a file in a folder counts: by its content or, be it damaged or empty, by its suffix."""
     if file.name.casefold().endswith(IMAGE_SUFFIXES):
         return True
     try:

@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import time
+from pathlib import Path
 from typing import Any
 
 from cifar_model.errors import RunError, SettingsError
@@ -27,9 +28,7 @@ def request(name: str, action: str, value: float | None = None, *, wait: float =
     """
     if action not in ACTIONS:
         raise SettingsError(f"Unknown action {action!r}: use one of {', '.join(ACTIONS)}.")
-    message: dict[str, Any] = {"action": action}
-    if action == "set-lr":
-        message["value"] = _check_rate(value)
+    details = {"value": _check_rate(value)} if action == "set-lr" else {}
     run = read_run(name)
     if is_waiting(run):
         return _ask_waiting(name, action)
@@ -38,10 +37,7 @@ def request(name: str, action: str, value: float | None = None, *, wait: float =
         raise RunError(f"The run {name!r} is {run.state}: only a run that is training can be asked to {action}.{hint}")
     if action == "pause" and run.state == "queued":
         raise RunError(f"The run {name!r} waits for its turn, so there is nothing to pause. It can be stopped.")
-    inbox = run.path / "requests"
-    inbox.mkdir(exist_ok=True)
-    letter = inbox / f"{time.time_ns()}-{action}.json"
-    write_json(letter, message)
+    letter = leave_letter(run.path, action, **details)
     if action == "stop" and run.remote and run.state == "queued":
         # Its node is lost: whoever would go on with it sees that it has ended, and the letter is for a node that lives.
         with runs_lock():
@@ -53,6 +49,15 @@ def request(name: str, action: str, value: float | None = None, *, wait: float =
             return not letter.exists()
         time.sleep(0.05)
     return True
+
+
+def leave_letter(run: Path, action: str, **details: Any) -> Path:
+    """Put a request into the inbox of a run's directory, whoever works on it; a stop may say `why`, in a sentence."""
+    inbox = run / "requests"
+    inbox.mkdir(exist_ok=True)
+    letter = inbox / f"{time.time_ns()}-{action}.json"
+    write_json(letter, {"action": action, **details})
+    return letter
 
 
 def _ask_waiting(name: str, action: str) -> bool:

@@ -26,6 +26,7 @@ CACHES = {
     "outliers": "pictures of other things",
     "browser": "networks for browsers",
     "compiled": "compiled networks",
+    "sent": "models from other machines",
     VISITS: "pictures of visitors",
 }
 

@@ -6,11 +6,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from cifar_model.errors import RunError
 from cifar_model.runs.read import TICKET, RunInfo, list_runs, whole_number
 from cifar_model.runs.records import read_object
 from cifar_model.runs.remote import cluster_address
 from cifar_model.storage import write_json
+from cifar_model.training.folder import this_host
 
 
 def max_queue() -> int:
@@ -18,9 +21,12 @@ def max_queue() -> int:
     return whole_number("CIFAR_LAB_MAX_QUEUE", default=100 if cluster_address() else 10, least=0)
 
 
-def check_room() -> None:
-    """RunError when as many runs wait as may; the caller holds the runs' lock."""
-    waiting = sum(run.state == "queued" for run in list_runs())
+def check_room(sweep: str = "") -> None:
+    """RunError when as many runs wait as may, each sweep counted as one; the caller holds the runs' lock.
+
+    `sweep` is one that needs no place beside that which it has.
+    """
+    waiting = len({run.sweep.get("name", run.path) for run in list_runs() if run.state == "queued"} - {sweep})
     if waiting >= max_queue():
         raise RunError(
             f"{waiting} runs wait already, and {max_queue()} may (CIFAR_LAB_MAX_QUEUE): try again when one has begun."
@@ -39,6 +45,20 @@ def enqueue(path: Path, arguments: list[str]) -> None:
 def is_waiting(run: RunInfo) -> bool:
     """Whether a run waits without a process; one that was queued in a terminal waits in its own."""
     return (run.path / TICKET).exists()
+
+
+def wait_for_me(path: Path) -> None:
+    """Let a run wait while this process lives, which is to have it started; the caller holds the runs' lock."""
+    me = psutil.Process()
+    status: dict[str, Any] = read_object(path / "status.json")
+    status |= {"state": "queued", "message": "", "by_another": True}
+    status |= {"pid": me.pid, "pid_started": me.create_time(), "host": this_host()}
+    write_json(path / "status.json", status | {"updated": time.time()})
+
+
+def starts_by_another(run: RunInfo) -> bool:
+    """Whether a queued run waits for a process that will have it started (`wait_for_me`), not for a turn here."""
+    return run.status.get("by_another") is True
 
 
 def take_ticket(run: RunInfo) -> list[str]:

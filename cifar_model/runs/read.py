@@ -40,8 +40,9 @@ class RunInfo:
 
     `state` is what status.json says, except that a live state whose process is gone reads "interrupted", and
     a process that was just started and has not written yet reads "starting". `progress` is the newest
-    progress record, {} before the first. `message` says why, for a person; it may be empty. `remote`: it trains on a
-    cluster, or waits for that; one that has lost its node there waits for another, so it reads "queued" too.
+    progress record, {} before the first. `message` says why, for a person; it may be empty. `sweep` is the note
+    of a sweep's trial (see `sweeps`), {} of other runs. `remote`: it trains on a cluster, or waits for that; one
+    that has lost its node there waits for another, so it reads "queued" too.
     """
 
     name: str
@@ -51,6 +52,7 @@ class RunInfo:
     created: float
     command: str
     settings: dict[str, Any]
+    sweep: dict[str, Any]
     status: dict[str, Any]
     progress: dict[str, Any]
     remote: bool = False
@@ -149,7 +151,8 @@ def _look(path: Path) -> RunInfo:
     run = _read(path)
     # Every file that says something of a run at rest comes in by renaming, which changes the folder's time.
     silent = run.state == "interrupted" and run.status.get("host", this_host()) != this_host()  # it may be heard again
-    if not run.is_live and not silent and time.time() - max(times[1:]) / 1e9 > SETTLED_SECONDS:
+    waits = "queued" in run.status and "lost" not in run.status  # without a process
+    if (waits or not (run.is_live or silent)) and time.time() - max(times[1:]) / 1e9 > SETTLED_SECONDS:
         _at_rest[path] = times, run
     return run
 
@@ -181,13 +184,23 @@ def live_runs(found: list[RunInfo] | None = None) -> list[RunInfo]:
     # One that was just launched may turn out to queue: it must not overtake those that wait.
     return sorted(
         live,
-        key=lambda run: (run.state == "queued" or "launched" in run.status, run.status.get("queued", run.created)),
+        key=lambda run: (
+            run.state == "queued" or "launched" in run.status,
+            run.state == "queued" and bool(run.sweep),  # a sweep has time: the single runs of others go first
+            run.status.get("queued", run.created),
+        ),
     )
 
 
 def live_here(found: list[RunInfo] | None = None) -> list[RunInfo]:
     """The `live_runs` that take a place of this machine, not of a cluster."""
     return [run for run in live_runs(found) if not run.remote]
+
+
+def ahead_of_new(found: list[RunInfo] | None = None) -> list[RunInfo]:
+    """The runs that a single run would wait for if it were started here now; `found` as in `live_runs`."""
+    live = live_here(found)
+    return [run for run in live if run.state != "queued" or not run.sweep] or live
 
 
 def ahead_of(name: str, found: list[RunInfo] | None = None) -> list[RunInfo]:
@@ -275,10 +288,16 @@ def _read(path: Path) -> RunInfo:
         created=float(settings.get("created", created)),
         command=str(settings.get("command", "")),
         settings=settings.get("settings", {}),
+        sweep=_note(settings.get("sweep")),
         status=status,
         progress=last_record(path / "progress.jsonl"),
         remote=remote,
     )
+
+
+def _note(sweep: Any) -> dict[str, Any]:
+    is_note = isinstance(sweep, dict) and isinstance(sweep.get("name"), str) and isinstance(sweep.get("trial"), int)
+    return sweep if is_note else {}
 
 
 def _judge(path: Path) -> tuple[str, str, dict[str, Any], bool]:
@@ -300,7 +319,7 @@ def _judge_remote(path: Path, launcher: dict[str, Any]) -> tuple[str, str, dict[
     state = status.get("state", "starting")
     if heard or state not in LIVE_STATES:
         return state, str(status.get("message") or ""), status
-    return "queued", lost_message(launcher), status | {"queued": float(launcher.get("time", 0.0))}
+    return "queued", lost_message(launcher), status | {"queued": float(launcher.get("time", 0.0)), "lost": True}
 
 
 def _judge_here(path: Path) -> tuple[str, str, dict[str, Any]]:

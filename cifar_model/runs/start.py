@@ -22,11 +22,12 @@ from cifar_model.runs.hold import end_hold, is_held
 from cifar_model.runs.memory import check_memory
 from cifar_model.runs.names import check_name, new_name
 from cifar_model.runs.owners import write_owner
-from cifar_model.runs.queue import check_room, enqueue, is_waiting, take_ticket
-from cifar_model.runs.read import RunInfo, list_runs, live_here, max_runs, read_run, runs_lock
+from cifar_model.runs.queue import check_room, enqueue, is_waiting, starts_by_another, take_ticket
+from cifar_model.runs.read import RunInfo, ahead_of_new, list_runs, live_here, max_runs, read_run, runs_lock
 from cifar_model.runs.records import read_object
 from cifar_model.runs.remote import cluster_address, due, is_sending
 from cifar_model.storage import assets_dir, runs_dir, write_json
+from cifar_model.text import listed
 from cifar_model.training.folder import at_work, this_host, write_settings
 from cifar_model.training.settings import LIMITS
 
@@ -110,7 +111,7 @@ def start_waiting() -> list[str]:
     with runs_lock():
         while not is_held():
             live = live_here()
-            first = next((run for run in live if run.state == "queued"), None)
+            first = next((run for run in live if run.state == "queued" and not starts_by_another(run)), None)
             if first is None or sum(run.state != "queued" for run in live) >= max_runs() or not is_waiting(first):
                 break  # the last: one that waits in a terminal's own process starts by itself
             # Should another have been quicker after all, it waits in its process.
@@ -195,9 +196,9 @@ def check_capacity(queue: bool = False, *, apart_from: str = "") -> None:
     _check_hold(queue)
     live = [run for run in live_here() if run.name != apart_from]
     if len(live) >= max_runs() and not queue:
-        names = ", ".join(f"{run.name} ({run.state})" for run in live)
+        names = [f"{run.name} ({run.state})" for run in ahead_of_new() if run.name != apart_from]
         raise RunError(
-            f"{names} {'is' if len(live) == 1 else 'are'} ahead, and {max_runs()} may train at a time: "
+            f"{listed(names)} {'is' if len(names) == 1 else 'are'} ahead, and {max_runs()} may train at a time: "
             "wait, stop it, or queue (--queue)."
         )
 

@@ -17,6 +17,7 @@ class Control:
 
     stopping, paused : whether the run is to stop, or to wait
     gave_way : it was paused for so long that it ends, to be continued later
+    why : of a stop for which somebody gave a reason, the reason
     queued : it waits for its turn: there is nothing to pause yet
     learning_rate : a rate set by hand that nobody has taken yet
     paused_seconds : spent waiting so far
@@ -27,6 +28,7 @@ class Control:
         self.stopping = False
         self.paused = False
         self.gave_way = False
+        self.why = ""
         self.queued = False
         self.learning_rate: float | None = None
         self.paused_seconds = 0.0
@@ -46,7 +48,7 @@ class Control:
         for request in self.directory.requests():
             action = request.get("action")
             if action == "stop":
-                self.stopping = True
+                self.stopping, self.why = True, self.why or str(request.get("why", ""))
             elif action == "set-lr" and _is_rate(request.get("value")):
                 self.learning_rate = float(request["value"])
             elif action in ("pause", "resume") and not self.queued and self.paused != (action == "pause"):

@@ -47,7 +47,11 @@ def finish(training: Training) -> Card:
         message = f"{message} {early}"
     if stopped and control.gave_way:
         message = f"It was paused for so long that it made room for others: continue it when you like. {message}"
-    directory.set_status("stopped" if stopped else "finished", message)
+    if stopped and control.why:
+        message = f"{control.why} {message}"
+        directory.set_status("stopped", message, why=control.why)
+    else:
+        directory.set_status("stopped" if stopped else "finished", message)
     return card
 
 

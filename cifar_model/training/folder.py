@@ -50,9 +50,14 @@ def beat(file: Path, over: threading.Event) -> None:
             os.utime(file)
 
 
-def write_settings(path: Path, settings: "Settings", command: str) -> None:
-    """Begin the records of a run: what it is to be trained with, and the command that a person types for that."""
+def write_settings(path: Path, settings: "Settings", command: str, sweep: dict | None = None) -> None:
+    """Begin the records of a run: what it is to be trained with, and the command that a person types for that.
+
+    sweep : of a sweep's trial, what `runs.sweeps` notes
+    """
     record = {"name": path.name, "created": time.time(), "command": command, "settings": settings.to_dict()}
+    if sweep:
+        record["sweep"] = sweep
     write_json(path / "settings.json", record)
 
 

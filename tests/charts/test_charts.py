@@ -14,6 +14,7 @@ from cifar_model.charts.learning import curve_chart
 from cifar_model.charts.save import save_chart
 from cifar_model.charts.scores import confusion_chart, reliability_chart, scope_chart
 from cifar_model.charts.sheets import contact_sheet, save_sheet
+from cifar_model.charts.sweeps import setting_chart
 from cifar_model.classes import CLASS_COLORS
 from cifar_model.errors import LabError, SettingsError
 from cifar_model.storage import replacing
@@ -249,3 +250,59 @@ def test_a_full_disk_is_told(tmp_path):
     with pytest.raises(LabError, match="No space left"), replacing(tmp_path / "file"):
         raise OSError(28, "No space left on device")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def trials():
+    return pd.DataFrame(
+        {
+            "run": ["s-01", "s-02", "s-03", "s-04"],
+            "state": ["finished", "finished", "finished", "stopped"],
+            "accuracy": [0.5, 0.7, 0.8125, 0.1],
+            "learning_rate": [1e-3, 1e-3, 1e-1, 1e-1],
+            "optimizer": ["adam", "sgd", "adam", "sgd"],
+            "seed": [0, 1, 2, 3],
+            "dropout": [0.1, 0.2, 0.3, 0.4],
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("setting", "kind", "scale", "layers"),
+    [
+        ("learning_rate", "quantitative", "log", 2),
+        ("dropout", "quantitative", "linear", 1),  # no value twice: no mean
+        ("optimizer", "ordinal", None, 2),
+        ("seed", "ordinal", None, 1),
+    ],
+)
+def test_what_a_setting_does(trials, setting, kind, scale, layers):
+    chart = setting_chart(trials, setting)
+    spec = chart.to_dict()
+    assert len(spec["layer"]) == layers and spec["background"] == "transparent"
+    x = spec["layer"][-1]["encoding"]["x"]
+    assert x["type"] == kind and x.get("scale", {}).get("type") == scale
+    assert "The best: s-03, 81.2 %" in spec["description"] and setting.replace("_", " ") in spec["description"]
+    assert [(row["run"], row["accuracy"]) for row in rows(chart)] == list(
+        zip(trials["run"], trials["accuracy"], strict=True)
+    )
+    tips = {tip["field"] for tip in spec["layer"][-1]["encoding"]["tooltip"]}
+    assert tips == set(trials.columns)
+
+
+def test_the_mean_is_that_of_finished_trials(trials):
+    means = setting_chart(trials, "learning_rate").to_dict()["layer"][0]
+    assert means["transform"] == [{"filter": "datum.state === 'finished'"}]
+    assert means["encoding"]["y"]["aggregate"] == "mean"
+
+
+def test_many_whole_numbers_get_an_axis_of_their_own():
+    seeds = range(40)
+    trials = pd.DataFrame({"run": map(str, seeds), "state": "finished", "accuracy": 0.5, "seed": seeds})
+    assert setting_chart(trials, "seed").to_dict()["layer"][0]["encoding"]["x"]["type"] == "quantitative"
+
+
+def test_a_chart_of_no_trials_is_refused(trials):
+    for broken, setting in ((trials[:0], "seed"), (trials, "epochs"), (trials.drop(columns="state"), "seed")):
+        with pytest.raises(SettingsError, match="Trials have the columns run, state, accuracy and"):
+            setting_chart(broken, setting)

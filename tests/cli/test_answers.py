@@ -182,13 +182,26 @@ def test_classify_draws_a_sheet(call, album, tmp_path):
         (("ALBUM", "--json", "--csv", "-"), 2, "can't both be printed"),
         (("ALBUM", "--sheet", "x.txt"), 2, "x.txt"),
         (("ALBUM", "--csv", "nowhere/x.csv"), 1, "Can't write"),
+        (("ALBUM", "--ray"), 2, "name the folder for the answers: --out DIR"),
+        (("ALBUM", "--out", "x"), 2, "--out can be had only with --ray"),
+        (("ALBUM", "--shard", 5, "--workers", 1), 2, "--shard, --workers can be had only with --ray"),
+        (("ALBUM", "--ray", "--out", "x", "--sheet", "x.png", "--json"), 2, "so --json, --sheet can't be had"),
+        (("ALBUM", "--ray", "--out", "x", "--top", 3), 2, "so --top can't be had"),
+        (("ALBUM", "--ray", "head", "--out", "x"), 2, "'head' is no address of a Ray cluster"),
+        (("--ray", "ALBUM", "--out", "x"), 2, "name it before --ray"),
+        (("s3://bucket/folder",), 2, "s3://bucket/folder is an address: give --ray and --out DIR"),
+        (("EMPTY", "--ray", "--out", "x"), 2, "No pictures in"),
+        (("EMPTY/*.png", "--ray", "--out", "x"), 2, "nothing lies there"),
+        (("ALBUM", "--ray", "--out", "ALBUM"), 2, "holds other files"),
+        (("ALBUM", "--ray", "127.0.0.1:1", "--out", "x"), 1, "No Ray cluster at 127.0.0.1:1: Connection refused"),
     ],
 )
-def test_classify_misused(call, album, tmp_path, arguments, code, message):
+def test_classify_misused(call, album, tmp_path, monkeypatch, arguments, code, message):
     (tmp_path / "empty").mkdir()
     places = {"EMPTY": tmp_path / "empty", "ALBUM": album}
+    monkeypatch.chdir(tmp_path)
     found, out, err = call("classify", *(places.get(a, a) for a in arguments))
-    assert found == code and message in err and out == ""
+    assert found == code and message in err and out == "" and not (tmp_path / "x").exists()
 
 
 def test_an_unknown_model_is_told_before_anything_is_printed(call, album):

@@ -1,4 +1,4 @@
-"""A Ray cluster of several nodes on this machine: each with processes and a loopback address of its own."""
+"""Ray clusters that the tests of this folder share."""
 
 import os
 import secrets
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from ray_cluster import LoopbackCluster
 
 PATIENCE = 180  # seconds, for a machine that does other things too
 OBJECT_STORE = 80_000_000  # bytes of shared memory a node
@@ -25,7 +26,7 @@ QUICKLY = {
 
 
 class Cluster:
-    """A head node without processors, and nodes that work.
+    """A head node without processors and nodes that work, each started as on a machine of its own.
 
     address : HOST:PORT of the head
     key : variables with which others may connect
@@ -98,3 +99,11 @@ def cluster(tmp_path_factory):
         yield cluster
     finally:
         cluster.close()
+
+
+@pytest.fixture(scope="session")
+def ray_cluster():
+    """A head node with one CPU; a test that adds a node takes it away again."""
+    cluster = LoopbackCluster()
+    yield cluster
+    cluster.close()

@@ -1,6 +1,7 @@
 """Which cluster is meant, and what a person hears where it can't be had."""
 
 import os
+import re
 import socket
 import sys
 from types import SimpleNamespace
@@ -58,7 +59,7 @@ def no_ray(monkeypatch):
     stub = SimpleNamespace(fails=None, calls=[], down=0)
 
     def init(**options):
-        stub.calls.append(options)
+        stub.calls.append(options | {"environment": dict(os.environ)})
         if stub.fails:
             raise stub.fails
 
@@ -127,13 +128,15 @@ def test_no_cluster_on_this_machine(no_ray):
         pass
 
 
-def test_what_ray_is_started_with(no_ray, listening):
+def test_what_ray_is_started_with(no_ray, listening, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "before")
     with connected(None, environment={"A": "b"}, num_cpus=2):
         temporary = no_ray.calls[0]["_temp_dir"]
         assert os.path.isdir(temporary)
     embedded = no_ray.calls.pop()
     assert embedded["address"] == "local" and embedded["num_cpus"] == 2 and not embedded["include_dashboard"]
-    assert embedded["runtime_env"]["env_vars"]["A"] == "b" and not os.path.exists(temporary)
+    assert embedded["environment"]["A"] == "b" and "A" not in os.environ and not os.path.exists(temporary)
+    assert "before" in embedded["environment"]["PYTHONPATH"] and os.environ["PYTHONPATH"] == "before"
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
     with connected(listening):
         pass
@@ -143,23 +146,39 @@ def test_what_ray_is_started_with(no_ray, listening):
     assert not {"/assets", "/cifar_model"} & set(shipped["excludes"])
 
 
-def test_what_a_task_raised_comes_out_as_it_was(no_ray):
-    task = no_ray.module.exceptions.RayError("ray::task() …\nValueError: of no use")
-    with pytest.raises(LabError, match="^Ray gave up: ValueError: of no use$"), connected(None):
-        raise task
+CHAIN = """ray::Task() (pid=1, ip=10.0.0.2)
+  File "task.py", line 1, in task
+{error}
+
+The above exception was the direct cause of the following exception:
+
+ray::Task() (pid=1, ip=10.0.0.2)
+ray.exceptions.UserCodeException: it failed
+To change retry attempts, …
+"""
+
+
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        ("ValueError: of no use", "Ray gave up: ValueError: of no use"),
+        ("ModuleNotFoundError: No module named 'PIL'", "A machine of the cluster lacks the package 'PIL'. Install"),
+        ("", "Ray gave up: ray.exceptions.UserCodeException: it failed"),
+    ],
+)
+def test_what_a_task_raised_is_told_in_one_line(no_ray, error, words):
+    with pytest.raises(LabError, match=f"^{re.escape(words)}") as caught, connected(None):
+        raise no_ray.module.exceptions.RayError(CHAIN.format(error=error))
+    assert "\n" not in str(caught.value) and no_ray.down == 1
+    assert str(in_words(RuntimeError())) == "Ray gave up: RuntimeError"
+
+
+def test_a_message_for_people_comes_out_as_it_was(no_ray):
+    task = no_ray.module.exceptions.RayError("ray::task() …")
     task.cause = ModelError("No model 'x'.")
-    with pytest.raises(ModelError, match="^No model 'x'.$"), connected(None):
-        raise task
-    assert no_ray.down == 2
-    assert "lacks the package 'pyarrow'" in str(
-        in_words(caused(ValueError(), SimpleError(ModuleNotFoundError("", name="pyarrow"))))
-    )
-
-
-class SimpleError(Exception):
-    def __init__(self, cause):
-        super().__init__()
-        self.cause = cause
+    for error in (task, caused(no_ray.module.exceptions.RayError("…"), task)):
+        with pytest.raises(ModelError, match="^No model 'x'.$"), connected(None):
+            raise error
 
 
 @pytest.mark.ray

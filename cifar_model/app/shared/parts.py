@@ -17,6 +17,7 @@ PARTS = {
     "run": "Train: the run that trains, or was opened",
     "new": "Train: a new run",
     "distilled": "Train: a look at the distilled images",
+    "sweeps": "Train: sweeps, trainings that differ in some settings",
     "runs": "Train: all runs",
 }
 

@@ -26,17 +26,9 @@ def compare_runs(found: list[RunInfo]) -> None:
     names = st.multiselect("Runs to compare", list(learned), key="train_compare", max_selections=len(CURVE_COLORS))
     if not names:
         return
-    frame = pd.concat([pd.DataFrame(learned[name].history).assign(run=name) for name in names])
     with st.grid(2, min_column_width=320):
         for column, title in (("val_accuracy", "Validation accuracy"), ("val_loss", "Validation loss")):
-            with st.container(gap="xxsmall"):
-                st.markdown(f"**{title}**", help=EXPLAIN["validation"])
-                ends = ", ".join(f"{name} {learned[name].history[-1][column]:.3g}" for name in names)
-                st.vega_lite_chart(
-                    frame[["epoch", column, "run"]],
-                    _overlay_spec(column, names),
-                    alt=f"{title} by epoch. At the end: {ends}.",
-                )
+            validation_curves([learned[name] for name in names], column, title)
     table = pd.DataFrame({name: learned[name].settings for name in names}).map(str)
     differs = table.nunique(axis=1) > 1
     everything = len(names) < 2 or st.toggle("Show equal settings too", key="train_all_settings")
@@ -44,6 +36,19 @@ def compare_runs(found: list[RunInfo]) -> None:
         st.dataframe(table if everything else table[differs])
     else:
         st.caption("Their settings are equal.")
+
+
+def validation_curves(runs: list[RunInfo], column: str, title: str) -> None:
+    """One column of the history of several runs by epoch, a colour each; at most as many as `CURVE_COLORS`."""
+    frame = pd.concat([pd.DataFrame(run.history).assign(run=run.name) for run in runs])
+    with st.container(gap="xxsmall"):
+        st.markdown(f"**{title}**", help=EXPLAIN["validation"])
+        ends = ", ".join(f"{run.name} {run.history[-1][column]:.3g}" for run in runs)
+        st.vega_lite_chart(
+            frame[["epoch", column, "run"]],
+            _overlay_spec(column, [run.name for run in runs]),
+            alt=f"{title} by epoch. At the end: {ends}.",
+        )
 
 
 def _overlay_spec(column: str, names: list[str]) -> dict[str, Any]:

@@ -26,9 +26,9 @@ from cifar_model.runs.estimate import estimate_time
 from cifar_model.runs.hold import is_held
 from cifar_model.runs.memory import estimate_memory
 from cifar_model.runs.names import MAX_NAME_LENGTH, check_name, new_name
-from cifar_model.runs.read import live_here, live_runs, max_runs
+from cifar_model.runs.read import ahead_of_new, live_here, live_runs, max_runs
 from cifar_model.runs.remote import cluster_address
-from cifar_model.text import duration
+from cifar_model.text import duration, listed
 from cifar_model.training.settings import LIMITS, Settings, default_settings
 
 DOUBLE_CLICK_SECONDS = 2.0  # a second click within this time is the same wish
@@ -139,6 +139,17 @@ def _run_form(choices: Choices) -> None:
             "shell",
             wrap_lines=True,
         )
+        st.caption("A sweep: the same at several learning rates and seeds, one after another.")
+        st.code(_sweep_command(settings), "shell", wrap_lines=True)
+
+
+def _sweep_command(settings: Settings) -> str:
+    """A sweep around these settings, as a person types it."""
+    low, high = LIMITS["learning_rate"]
+    rates = [f"{min(high, max(low, settings.learning_rate * factor)):.3g}" for factor in (1 / 3, 1, 3)]
+    usual = Settings(**settings.to_dict() | {"learning_rate": None, "seed": 0})
+    varied = ["--learning-rate", ",".join(dict.fromkeys(rates)), "--seed", "0..2"]
+    return " ".join(["python -m cifar_model sweep", *usual.to_argv(), *varied])
 
 
 def _suggested(network: str, recipe: str) -> str:
@@ -173,9 +184,9 @@ def _editor(start: Settings) -> dict[str, Any]:
 
 
 def _start_button(settings: Settings, name: str | None, ready: bool) -> None:
-    ahead, remote = live_here(resources.runs()), bool(cluster_address())
+    ahead, remote = ahead_of_new(resources.runs()), bool(cluster_address())
     held = is_held()
-    busy = held or (len(ahead) >= max_runs() and not remote)
+    busy = held or (len(live_here(resources.runs())) >= max_runs() and not remote)
     if held:
         st.info("All training is paused here. A new run waits until that is over.", icon=":material/pause:")
     elif remote and (waiting := sum(run.remote and run.state == "queued" for run in live_runs(resources.runs()))):
@@ -185,7 +196,7 @@ def _start_button(settings: Settings, name: str | None, ready: bool) -> None:
             icon=":material/hourglass_empty:",
         )
     elif busy:
-        names = ", ".join(f"**{run.name}** ({STATES[run.state][0]})" for run in ahead)
+        names = listed([f"**{run.name}** ({STATES[run.state][0]})" for run in ahead])
         st.info(
             f"{names} {'is' if len(ahead) == 1 else 'are'} ahead. A new run waits in the queue and starts on its own.",
             icon=":material/hourglass_empty:",

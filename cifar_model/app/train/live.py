@@ -14,7 +14,7 @@ from cifar_model.data.sources import MINI
 from cifar_model.errors import LabError
 from cifar_model.runs.curve import reached
 from cifar_model.runs.read import RunInfo, ahead_of, read_run
-from cifar_model.text import duration, share
+from cifar_model.text import duration, listed, share
 
 
 @guarded()
@@ -62,7 +62,7 @@ def _position(run: RunInfo) -> tuple[float, str]:
         if run.state == "queued" and run.remote:
             return 0.0, discreet(run.message)
         if run.state == "queued":
-            names = ", ".join(other.name for other in ahead_of(run.name, resources.runs()))
+            names = listed([other.name for other in ahead_of(run.name, resources.runs())])
             return 0.0, f"Waiting for {names or 'its turn'}. It starts on its own."
         return 0.0, "Loading TensorFlow and the images …" if run.is_live else "It has not started."
     done = reached(now) / max(1, now["epochs"])

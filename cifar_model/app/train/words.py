@@ -34,6 +34,8 @@ EXPLAIN = {
     "outliers": "Outlier exposure: also shows the network CIFAR-100 images, which belong to none of the ten classes, "
     "and teaches it to be unsure of them.",
     "mixup": "Mixup: trains on blends of two images with blended labels, so that blends look less certain to it.",
+    "setting": "A dot is a run, a ring one that has not finished; a dash is the mean of the finished runs that share a "
+    "value of the setting.",
     "test": "Accuracy on the 10,000 test images, measured once, at the end.",
     "speed": "Training images per second.",
 }

@@ -21,7 +21,7 @@ def draw_sweep(suffix: str, probabilities: np.ndarray, names: tuple[str, str], r
 def chart(kind: str, *arguments) -> dict:
     """A chart by its kind, as a Vega-Lite specification, which a page shows without Altair.
 
-    kind: "reliability", "scope" or "curve". The chart takes the place's width.
+    kind: "reliability", "scope", "curve" or "setting". The chart takes the place's width.
     """
     import altair as alt  # slow to import
 
@@ -30,11 +30,13 @@ def chart(kind: str, *arguments) -> dict:
         reliability_chart,  # brings Altair
         scope_chart,  # brings Altair
     )
+    from cifar_model.charts.sweeps import setting_chart  # brings Altair
 
     charts = {
         "reliability": reliability_chart,
         "scope": scope_chart,
         "curve": curve_chart,
+        "setting": setting_chart,
     }
     with alt.data_transformers.enable("default", consolidate_datasets=False):
         spec = charts[kind](*arguments).to_dict()
