@@ -13,6 +13,7 @@ from cifar_model.runs.read import TICKET, RunInfo, list_runs, whole_number
 from cifar_model.runs.records import read_object
 from cifar_model.runs.remote import cluster_address
 from cifar_model.storage import write_json
+from cifar_model.training.folder import this_host
 
 
 def max_queue() -> int:
@@ -50,7 +51,8 @@ def wait_for_me(path: Path) -> None:
     """Let a run wait while this process lives, which is to have it started; the caller holds the runs' lock."""
     me = psutil.Process()
     status: dict[str, Any] = read_object(path / "status.json")
-    status |= {"state": "queued", "message": "", "pid": me.pid, "pid_started": me.create_time(), "by_another": True}
+    status |= {"state": "queued", "message": "", "by_another": True}
+    status |= {"pid": me.pid, "pid_started": me.create_time(), "host": this_host()}
     write_json(path / "status.json", status | {"updated": time.time()})
 
 

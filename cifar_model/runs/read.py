@@ -201,7 +201,7 @@ def live_here(found: list[RunInfo] | None = None) -> list[RunInfo]:
 
 
 def ahead_of_new(found: list[RunInfo] | None = None) -> list[RunInfo]:
-    """The live runs that a single run would wait for if it were started now; `found` as in `live_runs`."""
+    """The runs that a single run would wait for if it were started here now; `found` as in `live_runs`."""
     live = live_here(found)
     return [run for run in live if run.state != "queued" or not run.sweep] or live
 

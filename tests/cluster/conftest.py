@@ -1,4 +1,4 @@
-"""A Ray cluster of several nodes on this machine: each with processes and a loopback address of its own."""
+"""Ray clusters that the tests of this folder share."""
 
 import os
 import secrets
@@ -26,7 +26,7 @@ QUICKLY = {
 
 
 class Cluster:
-    """A head node without processors, and nodes that work.
+    """A head node without processors and nodes that work, each started as on a machine of its own.
 
     address : HOST:PORT of the head
     key : variables with which others may connect
@@ -85,7 +85,7 @@ class Cluster:
             self.lose(host)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     """Two nodes, each with two processors to give; a test that loses one adds another."""
     if sys.platform != "linux":

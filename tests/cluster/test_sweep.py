@@ -215,7 +215,7 @@ def test_early_stopping_remembers_what_was_reached_before(home):  # noqa: F811
 
 @pytest.mark.ray
 @pytest.mark.training
-def test_trials_fall_behind_fail_and_survive_the_loss_of_their_process(home):  # noqa: F811
+def test_trials_fall_behind_and_fail(home):  # noqa: F811
     settings = expand({"network": "seed-cnn", "data": "mini"}, {"learning_rate": [3e-3, 1e-6, 2e-3], "epochs": [2]})
     looks = []
     with sweep.places_for(settings, None, cpus=os.cpu_count(), gpus=0) as places:  # one after another
@@ -230,23 +230,33 @@ def test_trials_fall_behind_fail_and_survive_the_loss_of_their_process(home):  #
         assert bad.state == "stopped" and bad.message.startswith("Stopped early") and len(bad.history) == 1
         assert broken.state == "failed" and "/not/there does not exist" in broken.message
         assert len(looks) > 10 and [run.name for run in sweeps.unfinished(sweeps.read_sweep("s"))] == ["s-03"]
+    assert {path.name for path in home.iterdir()} == {".lock", *names}
 
-        [name] = make("lost", expand({"network": "seed-cnn", "data": "mini"}, {"epochs": [4], "seed": [0, 1]})[:1])
-        killed = []
 
-        def kill():
-            wait_for(lambda: read_run(name).history, "its first epoch")
-            killed.append(read_run(name).status["pid"])
-            os.kill(killed[0], signal.SIGKILL)
+@pytest.mark.ray
+@pytest.mark.training
+def test_a_trial_whose_node_is_lost_goes_on_from_its_last_epoch(home, ray_cluster):  # noqa: F811
+    node, killed = ray_cluster.add_node(), []
+    settings = expand({"network": "seed-cnn", "data": "mini"}, {"seed": [0, 1], "epochs": [4]})
 
-        killer = threading.Thread(target=kill)
-        killer.start()
-        sweep.train_trials("lost", [name], places, stop_early=False, look=lambda: None)
-        killer.join()
-    run = read_run(name)
-    assert run.state == "finished" and run.status["pid"] != killed[0]
-    assert [row["epoch"] for row in run.history] == [1, 2, 3, 4]
-    assert {path.name for path in home.iterdir()} == {".lock", *names, name}
+    def lose():
+        try:
+            wait_for(lambda: all(read_run(name).history for name in ("s-01", "s-02")), "their first epochs")
+            killed.extend(read_run(name).status["pid"] for name in ("s-01", "s-02"))
+        finally:
+            ray_cluster.kill(node)
+
+    with sweep.places_for(settings, ray_cluster.address, cpus=1, gpus=0) as places:
+        assert places.at_a_time == 2
+        names = make("s", settings)
+        thread = threading.Thread(target=lose)
+        thread.start()
+        sweep.train_trials("s", names, places, stop_early=False, look=lambda: None)
+        thread.join()
+    runs = [read_run(name) for name in names]
+    assert [run.state for run in runs] == ["finished", "finished"]
+    assert [[row["epoch"] for row in run.history] for run in runs] == [[1, 2, 3, 4]] * 2
+    assert sum(run.status["pid"] != pid for run, pid in zip(runs, killed, strict=True)) == 1
 
 
 @pytest.mark.ray
