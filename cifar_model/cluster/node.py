@@ -118,14 +118,3 @@ def node_name() -> str:
     import ray  # slow to import
 
     return f"{os.uname().nodename} ({ray.util.get_node_ip_address()})"
-
-
-def look_for(file: str, content: str) -> str:
-    """What a node sees of a file: "" where that is its content and the folder can be written to, else what is wrong."""
-    path = Path(file)
-    try:
-        if path.read_text() != content:
-            return "another file of this name is there"
-    except OSError as error:
-        return error.strerror or str(error)
-    return "" if os.access(path.parent, os.W_OK) else "its user may not write there"

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from cifar_model.cluster.connect import connected, in_words
+from cifar_model.cluster.nodes import amounts_in_words, check_storage, live_nodes
 from cifar_model.errors import LabError, RunError
 from cifar_model.models.history import history_rows
 from cifar_model.runs.change import leave_letter
@@ -63,21 +63,19 @@ def places_for(trials: Sequence[Settings], address: str | None, *, cpus: int, gp
     runs_dir().mkdir(parents=True, exist_ok=True)
     options = {} if address else {"object_store_memory": 100_000_000}  # trainings put nothing into it
     with connected(address, environment={"CIFAR_LAB_RUNS": str(runs_dir().resolve())}, **options):
-        import ray  # slow to import
-
         memory = max(estimate_memory(settings) for settings in trials)
         wanted = {"CPU": float(cpus), "GPU": float(gpus), "memory": float(memory)}
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        at_a_time = sum(_fitting(wanted, node) for node in nodes)
+        nodes = live_nodes()
+        at_a_time = sum(_fitting(wanted, node["Resources"]) for node in nodes)
         if not at_a_time:
-            there = "; ".join(sorted({_resources(node) for node in nodes}))
+            there = "; ".join(sorted({amounts_in_words(node["Resources"]) for node in nodes}))
             where = f"no machine of the cluster at {address} has" if address else "this machine does not have"
             raise RunError(
-                f"A trial is to get {_resources(wanted)}, and {where} so much ({there}): lower --cpus, --gpus or the "
-                "batch size."
+                f"A trial is to get {amounts_in_words(wanted)}, and {where} so much ({there}): lower --cpus, --gpus "
+                "or the batch size."
             )
         if address:
-            _check_storage()
+            check_storage(nodes)
         shared = 1.0 if gpus else min(1.0, cpus / (os.cpu_count() or 1))
         resources = {"cpu": float(cpus), "gpu": float(gpus), "memory": float(memory)}
         yield Places(resources, at_a_time, max(1.0, at_a_time * shared))
@@ -85,39 +83,6 @@ def places_for(trials: Sequence[Settings], address: str | None, *, cpus: int, gp
 
 def _fitting(wanted: dict[str, float], node: dict[str, float]) -> int:
     return int(min(node.get(kind, 0.0) // amount for kind, amount in wanted.items() if amount))
-
-
-def _resources(amounts: dict[str, float]) -> str:
-    cpus, gpus, memory = (amounts.get(kind, 0.0) for kind in ("CPU", "GPU", "memory"))
-    parts = [f"{cpus:g} CPU{'s' * (cpus != 1)}", f"{gpus:g} GPU{'s' * (gpus != 1)}", f"{memory / 1e9:.1f} GB of memory"]
-    return ", ".join(part for part in parts if not part.startswith("0 "))
-
-
-def _check_storage() -> None:
-    """RunError where a machine of the cluster doesn't see the folder of runs of this one."""
-    import ray  # slow to import
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    @ray.remote(num_cpus=0)
-    def sees(path: str) -> bool:
-        return Path(path).exists()
-
-    mark = runs_dir().resolve() / f".seen-{time.time_ns()}"
-    mark.touch()
-    try:
-        nodes = {node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
-        asked = [
-            sees.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(str(mark))
-            for node in nodes
-        ]
-        blind = [host for host, seen in zip(nodes.values(), ray.get(asked), strict=True) if not seen]
-    finally:
-        mark.unlink()
-    if blind:
-        raise RunError(
-            f"The folder of runs {runs_dir()} is not seen by {', '.join(blind)}: set CIFAR_LAB_RUNS to a folder on "
-            "storage that all machines of the cluster share, at the same path."
-        )
 
 
 def train_trials(name: str, runs: Sequence[str], places: Places, *, stop_early: bool, look: Callable[[], None]) -> None:

@@ -10,11 +10,11 @@ import math
 import os
 import time
 import traceback
-import uuid
 from typing import Any
 
 from cifar_model.cluster.connect import EMBEDDED, address_of, connected
-from cifar_model.cluster.node import Training, look_for
+from cifar_model.cluster.node import Training
+from cifar_model.cluster.nodes import amounts_in_words, check_storage, fits, live_nodes
 from cifar_model.errors import LabError, RunError, SettingsError
 from cifar_model.runs.hold import is_held
 from cifar_model.runs.memory import estimate_memory
@@ -27,7 +27,6 @@ from cifar_model.training.settings import Settings
 
 CPUS, GPUS = "CIFAR_LAB_RAY_CPUS", "CIFAR_LAB_RAY_GPUS"
 NAMESPACE = "cifar-lab"
-LOOK_SECONDS = 120.0  # for a node to start a process that looks at the storage
 PASSED_ON = ("CIFAR10_DIR", "CIFAR100_DIR")
 
 
@@ -52,9 +51,9 @@ def _address() -> str:
 
 
 def _hand_over_all(waiting: list[RunInfo]) -> None:
-    nodes = _nodes()
+    nodes = live_nodes()
     check_places(nodes, _needs())
-    check_storage(nodes, _needs())
+    check_storage([node for node in nodes if fits(node, _needs())])
     while waiting:
         for run in waiting:
             try:
@@ -115,60 +114,17 @@ def _number(variable: str, default: float) -> float:
     return value
 
 
-def _nodes() -> list[dict[str, Any]]:
-    import ray  # slow to import
-
-    return [node for node in ray.nodes() if node["Alive"]]
-
-
-def _fits(node: dict[str, Any], needs: dict[str, float]) -> bool:
-    return all(node["Resources"].get(name, 0) >= amount for name, amount in needs.items())
-
-
 def check_places(nodes: list[dict[str, Any]], needs: dict[str, float]) -> None:
     """RunError where no node is large enough for a training, however long it waits; `nodes` as `ray.nodes()`."""
-    if any(_fits(node, needs) for node in nodes):
+    if any(fits(node, needs) for node in nodes):
         return
     largest = max((node["Resources"] for node in nodes), key=lambda found: found.get("CPU", 0), default={})
+    there = amounts_in_words({name: largest.get(name, 0) for name in needs})
     raise RunError(
-        f"A training asks for {_in_numbers(needs)}, and no node of the cluster has that: the largest of {len(nodes)} "
-        f"has {_in_numbers({name: largest.get(name, 0) for name in needs})}. Add a larger node, or ask for less: "
-        f"{CPUS}, {GPUS}" + (", a smaller batch size." if "memory" in needs else ".")
+        f"A training asks for {amounts_in_words(needs)}, and no node of the cluster has that: the largest of "
+        f"{len(nodes)} has {there}. Add a larger node, or ask for less: {CPUS}, {GPUS}"
+        + (", a smaller batch size." if "memory" in needs else ".")
     )
-
-
-def _in_numbers(amounts: dict[str, float]) -> str:
-    words = f"{amounts['CPU']:g} CPUs, {amounts['GPU']:g} GPUs"
-    return words + (f", {amounts['memory'] / 1e9:.1f} GB of memory" if "memory" in amounts else "")
-
-
-def check_storage(nodes: list[dict[str, Any]], needs: dict[str, float]) -> None:
-    """RunError that names the nodes which don't see the folder of runs; asks all that a training may come to."""
-    import ray  # slow to import
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    token, file = uuid.uuid4().hex, runs_dir().absolute() / f".seen-{uuid.uuid4().hex}"
-    file.write_text(token)
-    try:
-        look = ray.remote(look_for)
-        asked = {
-            look.options(
-                num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote(str(file), token): f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
-            for node in nodes
-            if _fits(node, needs)
-        }
-        try:
-            answers = ray.get(list(asked), timeout=LOOK_SECONDS)
-        except ray.exceptions.GetTimeoutError:
-            raise RunError(f"The nodes of the cluster did not answer within {LOOK_SECONDS:.0f} s.") from None
-    finally:
-        file.unlink(missing_ok=True)
-    if blind := [f"{node}: {answer}" for node, answer in zip(asked.values(), answers, strict=True) if answer]:
-        raise RunError(
-            f"{len(blind)} of the cluster's {len(asked)} nodes can't use the folder of runs {runs_dir()}: put "
-            "CIFAR_LAB_RUNS on storage that all of them see at the same path.\n" + "\n".join(blind[:10])
-        )
 
 
 if __name__ == "__main__":
