@@ -69,9 +69,10 @@ def answer_shards(
         import ray  # slow to import
         from ray.data import ActorPoolStrategy, DataContext, from_items
 
-        begin(job)
         sent = [ray.put(_packed(model))] if address else None
-        cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        if (cpus := int(ray.cluster_resources().get("CPU", 0))) < 1:
+            raise LabError(f"The Ray cluster at {address} has no CPU, and a worker takes one: add a machine to it.")
+        begin(job)
         pool = min(workers or cpus, cpus, len(numbers))
         _quieten(DataContext.get_current())
         shards = from_items(

@@ -90,6 +90,12 @@ def test_many_threads_ask_at_once(litert, pictures):
     assert len(litert._engine._idle) <= INTERPRETERS
 
 
+def test_one_interpreter_where_one_cpu_is_given(litert, pictures):
+    alone = Classifier(litert.path, engine="litert", interpreters=1)
+    np.testing.assert_array_equal(alone.predict(pictures), litert.predict(pictures))
+    assert len(alone._engine._idle) == 1
+
+
 def test_answers_need_no_tensorflow(random_model, file):
     code = (
         "import sys\nfrom cifar_model import Classifier, load_image\n"

@@ -341,7 +341,7 @@ def test_ambiguous_pairs_of_test_pictures(trust):
 
 def test_background_that_fails_can_be_tried_again(trust):
     def fail(model, pixels):
-        if len(trust.answering.asked) > 10:
+        if len(trust.answering.asked) > 16:  # after the sweep
             raise WorkerError("The process that answers stopped.")
         return trusting(len(pixels))
 

@@ -183,6 +183,12 @@ def test_what_a_worker_raises_is_one_message(ray_cluster, album, tmp_path, monke
     assert "Traceback" not in err and [path.name for path in (tmp_path / "out").iterdir()] == [MANIFEST]
 
 
+def test_a_cluster_without_a_cpu_is_told(ray_cluster, album, tmp_path, monkeypatch):
+    monkeypatch.setattr("ray.cluster_resources", dict)
+    code, _, err = call(album, "--ray", ray_cluster.address, "--out", tmp_path / "out")
+    assert code == 1 and "has no CPU, and a worker takes one" in err and not (tmp_path / "out").exists()
+
+
 def test_a_model_is_sent_whole(random_model, tmp_path, monkeypatch):
     monkeypatch.setenv("CIFAR_LAB_CACHE", str(tmp_path))
     unpacked = _unpacked(_packed(random_model))

@@ -3,6 +3,7 @@
 import pytest
 
 from cifar_model.cluster import node
+from cifar_model.cluster.nodes import look_for
 from cifar_model.cluster.trainings import check_places
 from cifar_model.errors import RunError
 from cifar_model.runs import start
@@ -47,6 +48,6 @@ def test_a_place_that_no_node_has():
 
 def test_what_a_node_sees_of_a_file(tmp_path):
     file = tmp_path / "file"
-    assert node.look_for(str(file), "x") == "No such file or directory"
+    assert look_for(str(file), "x") == "No such file or directory"
     file.write_text("x")
-    assert node.look_for(str(file), "x") == "" and "another" in node.look_for(str(file), "y")
+    assert look_for(str(file), "x") == "" and "another" in look_for(str(file), "y")

@@ -129,7 +129,7 @@ def nodes(monkeypatch):
         yield
 
     monkeypatch.setattr(sweep, "connected", connected)
-    monkeypatch.setattr(sweep, "_check_storage", lambda: None)
+    monkeypatch.setattr(sweep, "check_storage", lambda nodes: None)
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(nodes=lambda: found))
     return found
 
