@@ -18,7 +18,7 @@ from tests.cluster.conftest import PATIENCE
 
 pytestmark = [pytest.mark.ray, pytest.mark.training]
 
-MANY = int(os.environ.get("CIFAR_LAB_MANY_RUNS", "12"))  # 30 is a class
+MANY = int(os.environ.get("CIFAR_LAB_MANY_RUNS", "6"))  # 30 is a class
 
 
 @pytest.fixture
