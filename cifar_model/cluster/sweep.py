@@ -147,7 +147,8 @@ def train_trials(name: str, runs: Sequence[str], places: Places, *, stop_early: 
 
     class Look(tune.Callback):
         def on_step_end(self, iteration, trials, **info):
-            look()
+            with suppress(LabError):  # the disk is busy, a run was deleted: no reason to end the others
+                look()
 
     folder = runs_dir().resolve() / f".tune-{name}"  # where all nodes see it, as Tune wants
     shutil.rmtree(folder, ignore_errors=True)
