@@ -91,10 +91,11 @@ class Visitor:
     buttons, uploaders : ids of buttons by label, of uploaders by the last part of their id, which is their key
     timers : seconds between two looks by fragment, as the page asks for them
     said : all headings of the last run of the page
+    cookie : what the browser sends along, as `name=value`
     """
 
-    def __init__(self, address: str, page: str = "", query: str = ""):
-        self.address, self.page, self.query = address, page, query
+    def __init__(self, address: str, page: str = "", query: str = "", cookie: str = ""):
+        self.address, self.page, self.query, self.cookie = address, page, query, cookie
         self.hash = self.session = ""
         self.groups: dict[str, tuple[str, list[str], bool]] = {}
         self.buttons: dict[str, str] = {}
@@ -108,7 +109,10 @@ class Visitor:
         from websockets.asyncio.client import connect
 
         url = f"ws://{self.address}/_stcore/stream"
-        self.socket = await connect(url, subprotocols=["streamlit"], max_size=None, compression=None, open_timeout=60)
+        self.socket = await connect(
+            url, subprotocols=["streamlit"], max_size=None, compression=None, open_timeout=60,
+            additional_headers={"Cookie": self.cookie} if self.cookie else None,
+        )  # fmt: skip
         await self.run(page_name=self.page)
         return self
 
@@ -154,7 +158,8 @@ class Visitor:
             found = await self._receive()
             reply = found.file_urls_response if found.WhichOneof("type") == "file_urls_response" else None
         urls = reply.file_urls[0]
-        await asyncio.to_thread(put_file, f"http://{self.address}/{urls.upload_url.lstrip('/')}", name, data)
+        url = f"http://{self.address}/{urls.upload_url.lstrip('/')}"
+        await asyncio.to_thread(put_file, url, name, data, self.cookie)
         state = WidgetState(id=self.uploaders[key])
         info = state.file_uploader_state_value.uploaded_file_info.add()
         info.file_id, info.name, info.size = urls.file_id, name, len(data)
@@ -205,6 +210,8 @@ class Visitor:
             self.session = reply.new_session.initialize.session_id or self.session
             if not self._in_fragment:
                 self.timers, self.said = {}, []
+        elif kind == "navigation":  # a server that knows its pages already tells only here which one it draws
+            self.hash = reply.navigation.page_script_hash
         elif kind == "auto_rerun":
             self.timers[reply.auto_rerun.fragment_id] = reply.auto_rerun.interval
         elif kind == "page_info_changed":
@@ -229,11 +236,11 @@ class Visitor:
             self.said.append(element.heading.body)
 
 
-def put_file(url: str, name: str, data: bytes) -> None:
-    """Upload a file with the token that the server wants back."""
-    base = url.split("/_stcore/")[0]
-    with urllib.request.urlopen(f"{base}/_stcore/health", timeout=60) as health:
-        found = re.search(r"_streamlit_xsrf=([^;]+)", health.headers.get("Set-Cookie") or "")
+def put_file(url: str, name: str, data: bytes, cookie: str = "") -> None:
+    """Upload a file with the token that the server wants back, and with a cookie of one's own."""
+    ask = urllib.request.Request(url.split("/_stcore/")[0] + "/_stcore/health", headers={"Cookie": cookie})
+    with urllib.request.urlopen(ask, timeout=60) as health:
+        found = re.search(r"_streamlit_xsrf=([^;]+)", "; ".join(health.headers.get_all("Set-Cookie") or []))
     token = found[1] if found else ""
     border = uuid.uuid4().hex
     head = f'--{border}\r\nContent-Disposition: form-data; name="{name}"; filename="{name}"\r\n'
@@ -241,7 +248,7 @@ def put_file(url: str, name: str, data: bytes) -> None:
     headers = {
         "Content-Type": f"multipart/form-data; boundary={border}",
         "X-Xsrftoken": token,
-        "Cookie": f"_streamlit_xsrf={token}",
+        "Cookie": f"_streamlit_xsrf={token}; {cookie}".rstrip("; "),
     }
     with urllib.request.urlopen(urllib.request.Request(url, body, headers, method="PUT"), timeout=60) as answer:
         answer.read()

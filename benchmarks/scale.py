@@ -90,8 +90,9 @@ def main(pictures, model, shard, times):
         table.add("computed", ARCHIVE, workers, seconds, ARCHIVE / seconds, None, None, None, None)
     table.notes += [
         f"Two workers are {one.seconds / two.seconds:.2f} times as fast as one.",
-        f"Ray costs {start_seconds:.1f} s to start and to end; two workers answer {rate:,.0f} pictures/s; the command's "
-        f"own process would keep up with {driver_rate:,.0f} (from the two runs of {pictures:,} and {times * pictures:,}).",
+        f"Ray costs {start_seconds:.1f} s to start and to end, two workers answer {rate:,.0f} pictures/s, and the "
+        f"command's own process would keep up with {driver_rate:,.0f}: from the two runs of {pictures:,} and of "
+        f"{times * pictures:,}.",
         "Rows `computed` are arithmetic on these three figures: no storage, network or other work is in them.",
         "Memory: the sums of the processes' resident sets at their peaks; what they share is counted in each. "
         f"From {pictures:,} to {times * pictures:,} pictures: {many.total - two.total:+,.0f} MB.",

@@ -38,6 +38,11 @@ def request(name: str, action: str, value: float | None = None, *, wait: float =
     if action == "pause" and run.state == "queued":
         raise RunError(f"The run {name!r} waits for its turn, so there is nothing to pause. It can be stopped.")
     letter = leave_letter(run.path, action, **details)
+    if action == "stop" and run.remote and run.state == "queued":
+        # Its node is lost: whoever would go on with it sees that it has ended, and the letter is for a node that lives.
+        with runs_lock():
+            withdraw(run, message="Stopped while it waited for another node.")
+        return True
     deadline = time.monotonic() + wait
     while letter.exists():
         if time.monotonic() >= deadline or not read_run(name).is_live:

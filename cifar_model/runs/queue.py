@@ -11,12 +11,14 @@ import psutil
 from cifar_model.errors import RunError
 from cifar_model.runs.read import TICKET, RunInfo, list_runs, whole_number
 from cifar_model.runs.records import read_object
+from cifar_model.runs.remote import cluster_address
 from cifar_model.storage import write_json
+from cifar_model.training.folder import this_host
 
 
 def max_queue() -> int:
-    """How many runs may wait at a time: CIFAR_LAB_MAX_QUEUE, 10 by default."""
-    return whole_number("CIFAR_LAB_MAX_QUEUE", default=10, least=0)
+    """How many runs may wait at a time: CIFAR_LAB_MAX_QUEUE, 10 by default, for a cluster 100."""
+    return whole_number("CIFAR_LAB_MAX_QUEUE", default=100 if cluster_address() else 10, least=0)
 
 
 def check_room(sweep: str = "") -> None:
@@ -32,8 +34,12 @@ def check_room(sweep: str = "") -> None:
 
 
 def enqueue(path: Path, arguments: list[str]) -> None:
-    """Let a run wait; `arguments` of the command `train` start it. The caller holds the runs' lock."""
-    write_json(path / TICKET, {"time": time.time(), "arguments": arguments})
+    """Let a run wait; `arguments` of the command `train` start it. The caller holds the runs' lock.
+
+    With a cluster it waits there: not for its turn on this machine.
+    """
+    ticket: dict[str, Any] = {"time": time.time(), "arguments": arguments}
+    write_json(path / TICKET, ticket | ({"sent": False} if cluster_address() else {}))
 
 
 def is_waiting(run: RunInfo) -> bool:
@@ -45,7 +51,8 @@ def wait_for_me(path: Path) -> None:
     """Let a run wait while this process lives, which is to have it started; the caller holds the runs' lock."""
     me = psutil.Process()
     status: dict[str, Any] = read_object(path / "status.json")
-    status |= {"state": "queued", "message": "", "pid": me.pid, "pid_started": me.create_time(), "by_another": True}
+    status |= {"state": "queued", "message": "", "by_another": True}
+    status |= {"pid": me.pid, "pid_started": me.create_time(), "host": this_host()}
     write_json(path / "status.json", status | {"updated": time.time()})
 
 
@@ -61,9 +68,9 @@ def take_ticket(run: RunInfo) -> list[str]:
     return [str(part) for part in arguments]
 
 
-def withdraw(run: RunInfo) -> None:
+def withdraw(run: RunInfo, state: str = "stopped", message: str = "Stopped before its turn came.") -> None:
     """Take a run out of the queue; it can be resumed. The caller holds the runs' lock."""
     take_ticket(run)
     status: dict[str, Any] = read_object(run.path / "status.json")
-    status |= {"state": "stopped", "message": "Stopped before its turn came.", "updated": time.time()}
+    status |= {"state": state, "message": message, "updated": time.time()}
     write_json(run.path / "status.json", status)

@@ -25,7 +25,9 @@ from cifar_model.models.card import read_card
 from cifar_model.models.history import Row, history_rows
 from cifar_model.runs.names import MAX_NAME_LENGTH, NAME
 from cifar_model.runs.records import last_record, read_lines, read_object, read_tail
+from cifar_model.runs.remote import LAUNCHER, WAITS, is_heard, lost_message
 from cifar_model.storage import runs_dir
+from cifar_model.training.folder import this_host
 
 TICKET = "queued.json"  # of a run that waits without a process; see `queue`
 LIVE_STATES = ("queued", "starting", "running", "paused")
@@ -39,7 +41,8 @@ class RunInfo:
     `state` is what status.json says, except that a live state whose process is gone reads "interrupted", and
     a process that was just started and has not written yet reads "starting". `progress` is the newest
     progress record, {} before the first. `message` says why, for a person; it may be empty. `sweep` is the note
-    of a sweep's trial (see `sweeps`), {} of other runs.
+    of a sweep's trial (see `sweeps`), {} of other runs. `remote`: it trains on a cluster, or waits for that; one
+    that has lost its node there waits for another, so it reads "queued" too.
     """
 
     name: str
@@ -52,6 +55,7 @@ class RunInfo:
     sweep: dict[str, Any]
     status: dict[str, Any]
     progress: dict[str, Any]
+    remote: bool = False
 
     @property
     def is_live(self) -> bool:
@@ -146,8 +150,9 @@ def _look(path: Path) -> RunInfo:
         return kept[1]
     run = _read(path)
     # Every file that says something of a run at rest comes in by renaming, which changes the folder's time.
-    at_rest = not run.is_live or "queued" in run.status  # of one that waits without a process, too
-    if at_rest and time.time() - max(times[1:]) / 1e9 > SETTLED_SECONDS:
+    silent = run.state == "interrupted" and run.status.get("host", this_host()) != this_host()  # it may be heard again
+    waits = "queued" in run.status and "lost" not in run.status  # without a process
+    if (waits or not (run.is_live or silent)) and time.time() - max(times[1:]) / 1e9 > SETTLED_SECONDS:
         _at_rest[path] = times, run
     return run
 
@@ -187,15 +192,20 @@ def live_runs(found: list[RunInfo] | None = None) -> list[RunInfo]:
     )
 
 
+def live_here(found: list[RunInfo] | None = None) -> list[RunInfo]:
+    """The `live_runs` that take a place of this machine, not of a cluster."""
+    return [run for run in live_runs(found) if not run.remote]
+
+
 def ahead_of_new(found: list[RunInfo] | None = None) -> list[RunInfo]:
-    """The live runs that a single run would wait for if it were started now; `found` as in `live_runs`."""
-    live = live_runs(found)
+    """The runs that a single run would wait for if it were started here now; `found` as in `live_runs`."""
+    live = live_here(found)
     return [run for run in live if run.state != "queued" or not run.sweep] or live
 
 
 def ahead_of(name: str, found: list[RunInfo] | None = None) -> list[RunInfo]:
     """The live runs that a queued run waits for, in the order of their turns; `found` as in `live_runs`."""
-    live = live_runs(found)
+    live = live_here(found)
     names = [run.name for run in live]
     return live[: names.index(name)] if name in names else live
 
@@ -268,7 +278,7 @@ def _unusable(error: OSError) -> str:
 
 def _read(path: Path) -> RunInfo:
     created = path.stat().st_ctime
-    state, message, status = _judge(path)
+    state, message, status, remote = _judge(path)
     settings = read_object(path / "settings.json")
     return RunInfo(
         name=path.name,
@@ -281,6 +291,7 @@ def _read(path: Path) -> RunInfo:
         sweep=_note(settings.get("sweep")),
         status=status,
         progress=last_record(path / "progress.jsonl"),
+        remote=remote,
     )
 
 
@@ -289,10 +300,30 @@ def _note(sweep: Any) -> dict[str, Any]:
     return sweep if is_note else {}
 
 
-def _judge(path: Path) -> tuple[str, str, dict[str, Any]]:
-    """State, message and status of a run; what a dead process left is read after its death was seen."""
+def _judge(path: Path) -> tuple[str, str, dict[str, Any], bool]:
+    """State, message and status of a run, and whether it is of a cluster."""
     if ticket := read_object(path / TICKET):
-        return "queued", "", read_object(path / "status.json") | {"queued": float(ticket.get("time", 0.0))}
+        status = read_object(path / "status.json") | {"queued": float(ticket.get("time", 0.0))}
+        if "sent" not in ticket:
+            return "queued", "", status, False
+        return "queued", WAITS, status | {"sent": ticket["sent"]}, True
+    launcher = read_object(path / LAUNCHER)
+    if "node" in launcher:
+        return *_judge_remote(path, launcher), True
+    return *_judge_here(path), False
+
+
+def _judge_remote(path: Path, launcher: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
+    heard = is_heard(path)  # before its last words are read: none is missed
+    status = read_object(path / "status.json")
+    state = status.get("state", "starting")
+    if heard or state not in LIVE_STATES:
+        return state, str(status.get("message") or ""), status
+    return "queued", lost_message(launcher), status | {"queued": float(launcher.get("time", 0.0)), "lost": True}
+
+
+def _judge_here(path: Path) -> tuple[str, str, dict[str, Any]]:
+    """By its process; what a dead one left is read after its death was seen."""
     status, alive = _status(path)
     if not alive:
         status, alive = _status(path)
@@ -308,21 +339,24 @@ def _judge(path: Path) -> tuple[str, str, dict[str, Any]]:
 
 def _status(path: Path) -> tuple[dict[str, Any], bool]:
     """status.json and whether its process lives; {"launched": true} while a fresh one has not written."""
-    ticket = read_object(path / "launcher.json")
+    ticket = read_object(path / LAUNCHER)
     status = read_object(path / "status.json")
     if ticket.get("time", 0.0) > status.get("updated", 0.0):
         if ticket["pid"] is None:  # between the two writes of the launcher
             alive = time.time() - ticket["time"] < 10
         else:
-            alive = _is_alive(ticket["pid"], ticket["pid_started"])
+            alive = _is_alive(path, ticket)
         return {"launched": True}, alive
     if not status:  # started in a terminal, and about to write
         return status, time.time() - path.stat().st_mtime < 10
-    return status, _is_alive(status.get("pid"), status.get("pid_started"))
+    return status, _is_alive(path, status)
 
 
-def _is_alive(pid: int | None, started: float | None) -> bool:
+def _is_alive(path: Path, told: dict[str, Any]) -> bool:
     """Whether this very process runs: a number that another process has taken over since doesn't count."""
+    pid, started = told.get("pid"), told.get("pid_started")
+    if told.get("host", this_host()) != this_host():  # a replica of the app in another container, or elsewhere
+        return is_heard(path)
     if not pid:
         return False
     try:

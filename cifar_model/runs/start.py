@@ -23,11 +23,12 @@ from cifar_model.runs.memory import check_memory
 from cifar_model.runs.names import check_name, new_name
 from cifar_model.runs.owners import write_owner
 from cifar_model.runs.queue import check_room, enqueue, is_waiting, starts_by_another, take_ticket
-from cifar_model.runs.read import RunInfo, ahead_of_new, list_runs, live_runs, max_runs, read_run, runs_lock
+from cifar_model.runs.read import RunInfo, ahead_of_new, list_runs, live_here, max_runs, read_run, runs_lock
 from cifar_model.runs.records import read_object
+from cifar_model.runs.remote import cluster_address, due, is_sending
 from cifar_model.storage import assets_dir, runs_dir, write_json
 from cifar_model.text import listed
-from cifar_model.training.folder import at_work, write_settings
+from cifar_model.training.folder import at_work, this_host, write_settings
 from cifar_model.training.settings import LIMITS
 
 if TYPE_CHECKING:
@@ -42,14 +43,15 @@ def start_run(settings: Settings, name: str | None = None, *, queue: bool = Fals
     Raises RunError when the name is taken, or when as many runs train as are allowed and `queue` is false;
     two calls at the same moment can't both win. With `queue` the new run waits for its turn, as a folder with its
     settings; RunError when as many wait as may. `owner` is the fingerprint of the visitor whose it is
-    (`owners.fingerprint`).
+    (`owners.fingerprint`). With a cluster (CIFAR_LAB_RAY) every run waits, for a place there.
     """
     check_quota()
     with runs_lock():
         name = check_name(name) if name else new_name(settings)
         path = runs_dir() / name
         waits = _has_to_wait(queue)
-        check_memory(settings, waits=waits)
+        if not cluster_address():
+            check_memory(settings, waits=waits)
         try:
             path.mkdir()
         except FileExistsError:
@@ -62,6 +64,8 @@ def start_run(settings: Settings, name: str | None = None, *, queue: bool = Fals
             enqueue(path, ["--resume", name])
         else:
             _launch(path, arguments)
+    if cluster_address():
+        _send()
     return name
 
 
@@ -86,19 +90,27 @@ def resume_run(
             enqueue(run.path, arguments)
         else:
             _launch(run.path, arguments)
+    if cluster_address():
+        _send()
 
 
 def start_waiting() -> list[str]:
     """Start the runs whose turn has come, and return their names.
 
-    Whoever ends a training calls this, and the app every few seconds: no process waits for it.
+    Whoever ends a training calls this, and the app every few seconds: no process waits for it. To a cluster all that
+    wait are sent, and have their turn when it has a place for them.
     """
     started: list[str] = []
-    if not any(run.state == "queued" for run in list_runs()):
+    found = list_runs()
+    if not any(run.state == "queued" for run in found):
+        return started
+    if cluster_address():
+        if due(found) and not is_held() and not is_sending():
+            _send()
         return started
     with runs_lock():
         while not is_held():
-            live = live_runs()
+            live = live_here()
             first = next((run for run in live if run.state == "queued" and not starts_by_another(run)), None)
             if first is None or sum(run.state != "queued" for run in live) >= max_runs() or not is_waiting(first):
                 break  # the last: one that waits in a terminal's own process starts by itself
@@ -127,11 +139,14 @@ def release_all() -> list[str]:
 
 def _has_to_wait(queue: bool) -> bool:
     """Whether a new run has to wait; RunError where it has to and isn't to (`queue`), or too many wait already."""
-    if not (waits := is_held() or len(live_runs()) >= max_runs()):
+    if cluster_address():
+        _check_hold(queue)
+    elif is_held() or len(live_here()) >= max_runs():
+        check_capacity(queue)
+    else:
         return False
-    check_capacity(queue)
     check_room()
-    return waits
+    return True
 
 
 def check_resumable(run: RunInfo, epochs: int | None = None) -> None:
@@ -171,16 +186,15 @@ def claim(name: str, *, queue: bool = False) -> float:
         check_capacity(queue, apart_from=name)
         path.mkdir(exist_ok=True)
         me = psutil.Process()
-        ticket = {"time": time.time(), "pid": me.pid, "pid_started": me.create_time()}
+        ticket = {"time": time.time(), "pid": me.pid, "pid_started": me.create_time(), "host": this_host()}
         write_json(path / "launcher.json", ticket)
         return ticket["time"]
 
 
 def check_capacity(queue: bool = False, *, apart_from: str = "") -> None:
     """Raise RunError when as many runs train as may, unless `queue`; the run `apart_from` doesn't count."""
-    live = [run for run in live_runs() if run.name != apart_from]
-    if is_held() and not queue:
-        raise RunError("All training is paused here (`python -m cifar_model runs release` ends that): wait, or queue.")
+    _check_hold(queue)
+    live = [run for run in live_here() if run.name != apart_from]
     if len(live) >= max_runs() and not queue:
         names = [f"{run.name} ({run.state})" for run in ahead_of_new() if run.name != apart_from]
         raise RunError(
@@ -189,23 +203,42 @@ def check_capacity(queue: bool = False, *, apart_from: str = "") -> None:
         )
 
 
+def _check_hold(queue: bool) -> None:
+    if is_held() and not queue:
+        raise RunError("All training is paused here (`python -m cifar_model runs release` ends that): wait, or queue.")
+
+
+def _environment() -> dict[str, str]:
+    """Of a process that finds this project wherever it is started."""
+    root, inherited = str(assets_dir().parent), os.environ.get("PYTHONPATH")
+    path = os.pathsep.join([root, inherited]) if inherited else root
+    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
+
+
+def _send() -> None:
+    """Start the process that hands over to the cluster what waits for it; what it prints is in RUNS/.cluster.log."""
+    with open(runs_dir() / ".cluster.log", "ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cifar_model.cluster.trainings"],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=_environment(), start_new_session=True,
+        )  # fmt: skip
+    _reap(process)
+
+
+def _reap(process: subprocess.Popen) -> None:
+    """When it ends, so that no zombie is left behind in a long-lived app."""
+    threading.Thread(target=process.wait, daemon=True).start()
+
+
 def _launch(path: Path, arguments: list[str]) -> None:
     """Start the training command detached, its output into log.txt, at low priority."""
-    root = str(assets_dir().parent)
-    inherited = os.environ.get("PYTHONPATH")
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([root, inherited]) if inherited else root,
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONIOENCODING": "utf-8",
-        LAUNCHED: path.name,
-    }
+    environment = {**_environment(), LAUNCHED: path.name}
     if os.name == "nt":
         flags = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
         detached: dict[str, Any] = {"creationflags": flags | subprocess.BELOW_NORMAL_PRIORITY_CLASS}
     else:
         detached = {"start_new_session": True}
-    ticket = {"time": time.time(), "pid": None, "pid_started": None}
+    ticket = {"time": time.time(), "pid": None, "pid_started": None, "host": this_host()}
     write_json(path / "launcher.json", ticket)
     with open(path / "log.txt", "ab") as log:
         process = subprocess.Popen(
@@ -227,5 +260,4 @@ def _launch(path: Path, arguments: list[str]) -> None:
     except (psutil.Error, OSError):  # it died at once: the log says why
         ticket.update(pid=process.pid)
     write_json(path / "launcher.json", ticket)
-    # Reaped when it ends, so that no zombie is left behind in a long-lived app.
-    threading.Thread(target=process.wait, daemon=True).start()
+    _reap(process)

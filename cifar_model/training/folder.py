@@ -4,9 +4,12 @@ import csv
 import errno
 import json
 import os
+import platform
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +30,24 @@ if TYPE_CHECKING:
 
 CHECKPOINT_FOLDER = "checkpoint"
 RESERVE_BYTES = 65_536
+ALIVE_FILE = ".alive"  # touched while a process is at work, for those who can't see its number
+BEAT_SECONDS = 2.0  # between two touches
+
+
+@lru_cache(maxsize=1)
+def this_host() -> str:
+    """Where a process's number means what it means here: this machine since its start, and a container's own list."""
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{platform.node()} {boot} {os.stat('/proc/self/ns/pid').st_ino}"
+    return platform.node()
+
+
+def beat(file: Path, over: threading.Event) -> None:
+    """Touch a file every few seconds until it is over."""
+    while not over.wait(BEAT_SECONDS):
+        with suppress(OSError):
+            os.utime(file)
 
 
 def write_settings(path: Path, settings: "Settings", command: str, sweep: dict | None = None) -> None:
@@ -52,20 +73,25 @@ class RunDirectory:
     def hold(self):
         """Keep other processes off this run; RunError where one is at work on it."""
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(self.path / ".lock", timeout=0)
+        lock, over = filelock.FileLock(self.path / ".lock", timeout=0), threading.Event()
         try:
             lock.acquire()
         except filelock.Timeout:
             raise RunError(at_work(self.path.name)) from None
         try:
             started = psutil.Process().create_time()
-            self.status = {"pid": os.getpid(), "pid_started": started, "epoch": self._kept().get("epoch", 0)}
+            self.status = {"pid": os.getpid(), "pid_started": started, "host": this_host()}
+            self.status["epoch"] = self._kept().get("epoch", 0)
             with suppress(OSError):
+                (self.path / ALIVE_FILE).touch()
                 self._reserve.write_bytes(os.urandom(RESERVE_BYTES))
+            threading.Thread(target=beat, args=(self.path / ALIVE_FILE, over), daemon=True).start()
             yield
         finally:
-            with suppress(OSError):
-                self._reserve.unlink()
+            over.set()
+            for file in (self._reserve, self.path / ALIVE_FILE):
+                with suppress(OSError):
+                    file.unlink()
             lock.release()  # its file stays: another process may be waiting for this very file
 
     def set_status(self, state: str | None = None, message: str = "", **values) -> None:

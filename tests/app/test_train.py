@@ -127,6 +127,18 @@ def test_without_data_it_learns_from_the_pictures_that_ship(home, nowhere, mini,
     assert asked[0] == default_settings("seed-cnn", "quick", "mini")
 
 
+def test_with_a_cluster_a_run_waits_for_no_other(home, monkeypatch):
+    monkeypatch.setenv("CIFAR_LAB_RAY", "127.0.0.2:6379")
+    monkeypatch.setattr(runs_start, "_send", lambda: None)
+    write_run(home, "here", "running")
+    at = open_page()
+    assert "ahead" not in words(at) and not button(at, "Start training").disabled
+    runs_start.start_run(default_settings("seed-cnn", "quick"), "far")
+    at = open_page(run="far")
+    assert "1 run waits for a place in the cluster" in words(at) and button(at, "Start training")
+    assert "It waits for a place in the cluster" in at.get("progress")[0].proto.text
+
+
 def test_with_data_both_are_choices(home, mini):
     at = open_page()
     assert "Download CIFAR-10" not in labels(at) and "--data" not in words(at)

@@ -12,7 +12,7 @@ from cifar_model.app.train.words import EXPLAIN
 from cifar_model.errors import LabError, RunError
 from cifar_model.runs import start
 from cifar_model.runs.change import request
-from cifar_model.runs.read import RunInfo, live_runs, max_runs, read_run
+from cifar_model.runs.read import RunInfo, live_here, max_runs, read_run
 from cifar_model.training.settings import LIMITS
 
 
@@ -65,7 +65,7 @@ def _request(name: str, action: str, value: float | None = None) -> None:
 def _resume(name: str, epochs: int | None = None, learning_rate: float | None = None) -> None:
     try:
         _check(name, goes_on=True)
-        queue = len(live_runs()) >= max_runs()
+        queue = len(live_here()) >= max_runs()
         start.resume_run(name, epochs=epochs, learning_rate=learning_rate, queue=queue)
     except LabError as error:
         st.toast(discreet(str(error)), icon=":material/error:")

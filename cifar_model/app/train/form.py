@@ -26,7 +26,8 @@ from cifar_model.runs.estimate import estimate_time
 from cifar_model.runs.hold import is_held
 from cifar_model.runs.memory import estimate_memory
 from cifar_model.runs.names import MAX_NAME_LENGTH, check_name, new_name
-from cifar_model.runs.read import ahead_of_new, live_runs, max_runs
+from cifar_model.runs.read import ahead_of_new, live_here, live_runs, max_runs
+from cifar_model.runs.remote import cluster_address
 from cifar_model.text import duration, listed
 from cifar_model.training.settings import LIMITS, Settings, default_settings
 
@@ -183,11 +184,17 @@ def _editor(start: Settings) -> dict[str, Any]:
 
 
 def _start_button(settings: Settings, name: str | None, ready: bool) -> None:
-    ahead = ahead_of_new(resources.runs())
+    ahead, remote = ahead_of_new(resources.runs()), bool(cluster_address())
     held = is_held()
-    busy = held or len(live_runs(resources.runs())) >= max_runs()
+    busy = held or (len(live_here(resources.runs())) >= max_runs() and not remote)
     if held:
         st.info("All training is paused here. A new run waits until that is over.", icon=":material/pause:")
+    elif remote and (waiting := sum(run.remote and run.state == "queued" for run in live_runs(resources.runs()))):
+        st.info(
+            f"{waiting} run{'s wait' if waiting > 1 else ' waits'} for a place in the cluster. A new run starts on its "
+            "own as soon as there is one for it.",
+            icon=":material/hourglass_empty:",
+        )
     elif busy:
         names = listed([f"**{run.name}** ({STATES[run.state][0]})" for run in ahead])
         st.info(

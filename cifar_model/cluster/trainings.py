@@ -1,0 +1,175 @@
+"""Hand runs that wait to a Ray cluster: `python -m cifar_model.cluster.trainings`, which `runs.start` starts.
+
+Each run becomes a detached actor of its own (`node.Training`) with the processors, memory and GPUs that it asks for.
+Ray decides where and when it begins, and begins it again where a node is lost; who sent it may be gone by then.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+import traceback
+import uuid
+from typing import Any
+
+from cifar_model.cluster.connect import EMBEDDED, address_of, connected
+from cifar_model.cluster.node import Training, look_for
+from cifar_model.errors import LabError, RunError, SettingsError
+from cifar_model.runs.hold import is_held
+from cifar_model.runs.memory import estimate_memory
+from cifar_model.runs.queue import withdraw
+from cifar_model.runs.read import TICKET, RunInfo, list_runs, runs_lock
+from cifar_model.runs.records import read_object
+from cifar_model.runs.remote import ADDRESS, cluster_address, due, sending, sent_mark
+from cifar_model.storage import runs_dir, write_json
+from cifar_model.training.settings import Settings
+
+CPUS, GPUS = "CIFAR_LAB_RAY_CPUS", "CIFAR_LAB_RAY_GPUS"
+NAMESPACE = "cifar-lab"
+LOOK_SECONDS = 120.0  # for a node to start a process that looks at the storage
+PASSED_ON = ("CIFAR10_DIR", "CIFAR100_DIR")
+
+
+def main() -> None:
+    """Hand over all that waits, and what comes meanwhile."""
+    with sending():
+        while cluster_address() and not is_held() and (waiting := due(list_runs())):
+            try:
+                with connected(_address(), namespace=NAMESPACE):
+                    _hand_over_all(waiting)
+            except Exception as error:
+                traceback.print_exc()
+                _refuse(waiting, str(error) if isinstance(error, LabError) else f"{type(error).__name__}: {error}")
+            sent_mark().touch()
+
+
+def _address() -> str:
+    text = cluster_address()
+    if text == EMBEDDED or not (address := address_of(text)):
+        raise SettingsError(f"{ADDRESS} is {text!r}: give HOST:PORT of the cluster's head node, or nothing for none.")
+    return address
+
+
+def _hand_over_all(waiting: list[RunInfo]) -> None:
+    nodes = _nodes()
+    check_places(nodes, _needs())
+    check_storage(nodes, _needs())
+    while waiting:
+        for run in waiting:
+            try:
+                needs = _needs() | {"memory": estimate_memory(Settings.from_dict(run.settings))}
+                check_places(nodes, needs)
+                _hand_over(run, needs)
+            except LabError as error:
+                _refuse([run], str(error))
+        sent_mark().touch()
+        time.sleep(1)  # a class presses Start at the same moment
+        waiting = [] if is_held() else due(list_runs())
+
+
+def _hand_over(run: RunInfo, needs: dict[str, float]) -> None:
+    import ray  # slow to import
+
+    time_of_ticket = run.status["queued"]
+    with runs_lock():
+        ticket = read_object(run.path / TICKET)
+        if ticket.get("time") == time_of_ticket:
+            write_json(run.path / TICKET, ticket | {"sent": True})  # before it can be taken
+    path = str(run.path.absolute())
+    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    environment["CIFAR_LAB_RUNS"] = str(runs_dir().absolute())
+    environment["TF_NUM_INTRAOP_THREADS"] = str(max(1, math.ceil(needs["CPU"])))
+    ray.remote(Training).options(
+        name=f"{path} {time_of_ticket!r}",
+        get_if_exists=True,  # Ray knows it already, and it waits or is on its way to another node
+        lifetime="detached",
+        max_restarts=-1,
+        num_cpus=needs["CPU"],
+        num_gpus=needs["GPU"],
+        memory=needs["memory"],
+        runtime_env={"env_vars": environment},
+    ).remote(path, time_of_ticket)
+
+
+def _refuse(runs: list[RunInfo], message: str) -> None:
+    """Say of those that the cluster has not been told of yet why that failed; they can be resumed."""
+    for run in runs:
+        with runs_lock():
+            if read_object(run.path / TICKET).get("sent") is False:
+                withdraw(run, "failed", message)
+
+
+def _needs() -> dict[str, float]:
+    return {"CPU": _number(CPUS, 2.0), "GPU": _number(GPUS, 0.0)}
+
+
+def _number(variable: str, default: float) -> float:
+    text = os.environ.get(variable) or default
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise SettingsError(f"{variable} is {text!r}: set it to a number from 0 up, as 2 or 0.5.")
+    return value
+
+
+def _nodes() -> list[dict[str, Any]]:
+    import ray  # slow to import
+
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def _fits(node: dict[str, Any], needs: dict[str, float]) -> bool:
+    return all(node["Resources"].get(name, 0) >= amount for name, amount in needs.items())
+
+
+def check_places(nodes: list[dict[str, Any]], needs: dict[str, float]) -> None:
+    """RunError where no node is large enough for a training, however long it waits; `nodes` as `ray.nodes()`."""
+    if any(_fits(node, needs) for node in nodes):
+        return
+    largest = max((node["Resources"] for node in nodes), key=lambda found: found.get("CPU", 0), default={})
+    raise RunError(
+        f"A training asks for {_in_numbers(needs)}, and no node of the cluster has that: the largest of {len(nodes)} "
+        f"has {_in_numbers({name: largest.get(name, 0) for name in needs})}. Add a larger node, or ask for less: "
+        f"{CPUS}, {GPUS}" + (", a smaller batch size." if "memory" in needs else ".")
+    )
+
+
+def _in_numbers(amounts: dict[str, float]) -> str:
+    words = f"{amounts['CPU']:g} CPUs, {amounts['GPU']:g} GPUs"
+    return words + (f", {amounts['memory'] / 1e9:.1f} GB of memory" if "memory" in amounts else "")
+
+
+def check_storage(nodes: list[dict[str, Any]], needs: dict[str, float]) -> None:
+    """RunError that names the nodes which don't see the folder of runs; asks all that a training may come to."""
+    import ray  # slow to import
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    token, file = uuid.uuid4().hex, runs_dir().absolute() / f".seen-{uuid.uuid4().hex}"
+    file.write_text(token)
+    try:
+        look = ray.remote(look_for)
+        asked = {
+            look.options(
+                num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            ).remote(str(file), token): f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
+            for node in nodes
+            if _fits(node, needs)
+        }
+        try:
+            answers = ray.get(list(asked), timeout=LOOK_SECONDS)
+        except ray.exceptions.GetTimeoutError:
+            raise RunError(f"The nodes of the cluster did not answer within {LOOK_SECONDS:.0f} s.") from None
+    finally:
+        file.unlink(missing_ok=True)
+    if blind := [f"{node}: {answer}" for node, answer in zip(asked.values(), answers, strict=True) if answer]:
+        raise RunError(
+            f"{len(blind)} of the cluster's {len(asked)} nodes can't use the folder of runs {runs_dir()}: put "
+            "CIFAR_LAB_RUNS on storage that all of them see at the same path.\n" + "\n".join(blind[:10])
+        )
+
+
+if __name__ == "__main__":
+    main()
