@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
+
 from cifar_model.cluster.connect import connected, in_words
+from cifar_model.cluster.trainings import check_storage
 from cifar_model.errors import LabError, RunError
 from cifar_model.models.history import history_rows
 from cifar_model.runs.change import leave_letter
@@ -23,14 +25,16 @@ from cifar_model.runs.hold import is_held
 from cifar_model.runs.memory import estimate_memory
 from cifar_model.runs.queue import withdraw
 from cifar_model.runs.read import read_run, runs_lock
+from cifar_model.runs.remote import LAUNCHER
 from cifar_model.runs.sweeps import read_sweep
-from cifar_model.storage import read_json, runs_dir
+from cifar_model.storage import read_json, runs_dir, write_json
 from cifar_model.text import share
-from cifar_model.training.folder import RunDirectory
+from cifar_model.training.folder import ALIVE_FILE, RunDirectory, this_host
 from cifar_model.training.settings import Settings
 from cifar_model.training.train import train
 
 KEPT = 3  # of ASHA: at each rung one trial in so many goes on
+LOOK_SECONDS = 1.0  # between two looks at the runs
 LOST_NODES = 3  # so often a trial whose process or node was lost goes on elsewhere
 DATA = ("CIFAR10_DIR", "CIFAR100_DIR")  # of this machine, for nodes that have no such setting of their own
 
@@ -44,6 +48,7 @@ class Places:
     resources: dict[str, float]
     at_a_time: int
     speedup: float
+    on_cluster: bool
 
 
 @contextmanager
@@ -67,20 +72,20 @@ def places_for(trials: Sequence[Settings], address: str | None, *, cpus: int, gp
 
         memory = max(estimate_memory(settings) for settings in trials)
         wanted = {"CPU": float(cpus), "GPU": float(gpus), "memory": float(memory)}
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        at_a_time = sum(_fitting(wanted, node) for node in nodes)
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        at_a_time = sum(_fitting(wanted, node["Resources"]) for node in nodes)
         if not at_a_time:
-            there = "; ".join(sorted({_resources(node) for node in nodes}))
+            there = "; ".join(sorted({_resources(node["Resources"]) for node in nodes}))
             where = f"no machine of the cluster at {address} has" if address else "this machine does not have"
             raise RunError(
                 f"A trial is to get {_resources(wanted)}, and {where} so much ({there}): lower --cpus, --gpus or the "
                 "batch size."
             )
         if address:
-            _check_storage()
+            check_storage(nodes, wanted)
         shared = 1.0 if gpus else min(1.0, cpus / (os.cpu_count() or 1))
         resources = {"cpu": float(cpus), "gpu": float(gpus), "memory": float(memory)}
-        yield Places(resources, at_a_time, max(1.0, at_a_time * shared))
+        yield Places(resources, at_a_time, max(1.0, at_a_time * shared), on_cluster=address is not None)
 
 
 def _fitting(wanted: dict[str, float], node: dict[str, float]) -> int:
@@ -93,33 +98,6 @@ def _resources(amounts: dict[str, float]) -> str:
     return ", ".join(part for part in parts if not part.startswith("0 "))
 
 
-def _check_storage() -> None:
-    """RunError where a machine of the cluster doesn't see the folder of runs of this one."""
-    import ray  # slow to import
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    @ray.remote(num_cpus=0)
-    def sees(path: str) -> bool:
-        return Path(path).exists()
-
-    mark = runs_dir().resolve() / f".seen-{time.time_ns()}"
-    mark.touch()
-    try:
-        nodes = {node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
-        asked = [
-            sees.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(str(mark))
-            for node in nodes
-        ]
-        blind = [host for host, seen in zip(nodes.values(), ray.get(asked), strict=True) if not seen]
-    finally:
-        mark.unlink()
-    if blind:
-        raise RunError(
-            f"The folder of runs {runs_dir()} is not seen by {', '.join(blind)}: set CIFAR_LAB_RUNS to a folder on "
-            "storage that all machines of the cluster share, at the same path."
-        )
-
-
 def train_trials(name: str, runs: Sequence[str], places: Places, *, stop_early: bool, look: Callable[[], None]) -> None:
     """Train runs of a sweep that wait for this process (`sweeps.make_runs`, `resume_sweep`); within `places_for`.
 
@@ -129,7 +107,7 @@ def train_trials(name: str, runs: Sequence[str], places: Places, *, stop_early: 
     ----------
     name : of the sweep
     stop_early : stop those that fall behind others at the same epoch, by ASHA (Li et al. 2020, arXiv:1810.05934)
-    look : called a few times a second
+    look : called about once a second
     """
     os.environ |= {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0"}  # its own words beside ours
     from ray import tune  # slow to import
@@ -146,14 +124,21 @@ def train_trials(name: str, runs: Sequence[str], places: Places, *, stop_early: 
             return self.trial.next_epoch()
 
     class Look(tune.Callback):
+        last = 0.0
+
         def on_step_end(self, iteration, trials, **info):
-            with suppress(LabError):  # the disk is busy, a run was deleted: no reason to end the others
+            if time.monotonic() - self.last < LOOK_SECONDS:
+                return
+            self.last = time.monotonic()
+            with suppress(LabError, OSError):  # the disk is busy, a run was deleted: no reason to end the others
+                _say_that_they_wait(runs)
                 look()
 
     folder = runs_dir().resolve() / f".tune-{name}"  # where all nodes see it, as Tune wants
     shutil.rmtree(folder, ignore_errors=True)
     environment = {key: os.environ[key] for key in DATA if key in os.environ}
-    configs = [{"run": run, "begun": time.time(), "cpus": places.resources["cpu"], "data": environment} for run in runs]
+    shared = {"begun": time.time(), "cpus": places.resources["cpu"], "data": environment}
+    configs = [{"run": run, "on_cluster": places.on_cluster, **shared} for run in runs]
     tuner = tune.Tuner(
         tune.with_resources(OneTrial, places.resources),
         param_space={"trial": tune.grid_search(configs)},
@@ -177,6 +162,13 @@ def train_trials(name: str, runs: Sequence[str], places: Places, *, stop_early: 
             for run in map(read_run, runs):
                 if run.state == "queued":
                     withdraw(run)
+
+
+def _say_that_they_wait(runs: Sequence[str]) -> None:
+    """Give a sign of life for those that wait for this process: other hosts can't see whether it lives."""
+    for run in map(read_run, runs):
+        if run.state == "queued" and run.status.get("by_another"):
+            (run.path / ALIVE_FILE).touch()
 
 
 def _note_failure(name: str, error: Exception) -> None:
@@ -240,10 +232,12 @@ class Trial:
     begun : when it began to wait (Unix time): what is asked since then holds
     cpus : how many threads an operation of TensorFlow may use
     data : settings of the machine that began the sweep, by variable, which this one takes where it has none of its own
+    on_cluster : it takes no place of the machine that began the sweep
     """
 
-    def __init__(self, run: str, begun: float, cpus: float, data: dict[str, str]):
-        self.path, self.begun, self.last = runs_dir() / run, begun, {"epoch": 0, "val_accuracy": 0.0}
+    def __init__(self, run: str, begun: float, cpus: float, data: dict[str, str], on_cluster: bool):
+        self.path, self.begun, self.on_cluster = runs_dir() / run, begun, on_cluster
+        self.last = {"epoch": 0, "val_accuracy": 0.0}
         if not (self.path / "settings.json").is_file():
             raise RunError(f"The run {run!r} is not in {runs_dir()}: was it deleted?")
         for variable, value in data.items():
@@ -268,6 +262,9 @@ class Trial:
                 with runs_lock():
                     withdraw(read_run(self.path.name))
                 return
+            me = psutil.Process()
+            ticket = {"time": time.time(), "pid": me.pid, "pid_started": me.create_time(), "host": this_host()}
+            write_json(self.path / LAUNCHER, ticket | {"on_cluster": self.on_cluster})
             train(
                 Settings.from_dict(read_json(self.path / "settings.json").get("settings", {})),
                 self.path,
