@@ -55,7 +55,7 @@ def show(name: str, as_json: bool) -> None:
     if as_json:
         return click.echo(json.dumps(_plain(run), indent=2))
     click.echo(f"{run.name}: {run.state}" + (f" ({run.message})" if run.message else ""))
-    if run.state == "queued" and not run.remote:
+    if run.state == "queued" and not run.message:
         click.echo(f"waiting for: {listed([other.name for other in ahead_of(name)]) or 'its turn'}")
     click.echo(f"folder:   {run.path}")
     click.echo(f"command:  {run.command}")

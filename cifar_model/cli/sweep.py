@@ -22,6 +22,7 @@ from cifar_model.errors import SettingsError
 from cifar_model.models.folder import find_model
 from cifar_model.runs.estimate import estimate_time
 from cifar_model.runs.read import RunInfo, list_runs, max_runs
+from cifar_model.runs.remote import cluster_address
 from cifar_model.runs.start import start_waiting
 from cifar_model.runs.sweeps import (
     Sweep,
@@ -117,7 +118,8 @@ def sweep(
     if resume:
         _say(_going_on(resume_sweep(name)))
     else:
-        _say(f"{_counted(trials, max_runs())}: {name}, varying {_and(varied)}")
+        counted = f"{len(trials)} trainings on a cluster" if cluster_address() else _counted(trials, max_runs())
+        _say(f"{counted}: {name}, varying {_and(varied)}")
         start_sweep(name, trials, varied)
     try:
         ended = _follow(name)
@@ -171,7 +173,7 @@ def _train_with_ray(
             runs = resume_sweep(name, queue=False)
             _say(_going_on(runs))
         with SweepDisplay() as display:
-            train_trials(name, runs, places, stop_early=stop_early, look=lambda: display.look(name))
+            train_trials(name, runs, places, stop_early=stop_early, look=lambda: display(read_sweep(name)))
             display(read_sweep(name))
 
 
@@ -268,7 +270,7 @@ class SweepDisplay(Display):
 
     def __init__(self):
         super().__init__()
-        self.tasks, self.states, self.said, self.looked = {}, {}, {}, 0.0
+        self.tasks, self.states, self.said = {}, {}, {}
 
     def __enter__(self):
         if sys.stderr.isatty():
@@ -279,12 +281,6 @@ class SweepDisplay(Display):
             self.bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
             self.bar.start()
         return self
-
-    def look(self, name: str) -> None:
-        """Show a sweep of this name, unless that was done a moment ago."""
-        if time.monotonic() - self.looked > LOOK_SECONDS:
-            self.looked = time.monotonic()
-            self(read_sweep(name))
 
     def __call__(self, sweep: Sweep) -> None:
         """Show a sweep as it stands now."""

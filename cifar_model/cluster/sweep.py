@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
+
 from cifar_model.cluster.connect import connected, in_words
-from cifar_model.cluster.nodes import amounts_in_words, check_storage, live_nodes
+from cifar_model.cluster.nodes import amounts_in_words, check_storage, fits, live_nodes
 from cifar_model.errors import LabError, RunError
 from cifar_model.models.history import history_rows
 from cifar_model.runs.change import leave_letter
@@ -23,14 +25,16 @@ from cifar_model.runs.hold import is_held
 from cifar_model.runs.memory import estimate_memory
 from cifar_model.runs.queue import withdraw
 from cifar_model.runs.read import read_run, runs_lock
+from cifar_model.runs.remote import LAUNCHER
 from cifar_model.runs.sweeps import read_sweep
-from cifar_model.storage import read_json, runs_dir
+from cifar_model.storage import read_json, runs_dir, write_json
 from cifar_model.text import share
-from cifar_model.training.folder import RunDirectory
+from cifar_model.training.folder import ALIVE_FILE, RunDirectory, this_host
 from cifar_model.training.settings import Settings
 from cifar_model.training.train import train
 
 KEPT = 3  # of ASHA: at each rung one trial in so many goes on
+LOOK_SECONDS = 1.0  # between two looks at the runs
 LOST_NODES = 3  # so often a trial whose process or node was lost goes on elsewhere
 DATA = ("CIFAR10_DIR", "CIFAR100_DIR")  # of this machine, for nodes that have no such setting of their own
 
@@ -44,6 +48,7 @@ class Places:
     resources: dict[str, float]
     at_a_time: int
     speedup: float
+    on_cluster: bool
 
 
 @contextmanager
@@ -75,10 +80,10 @@ def places_for(trials: Sequence[Settings], address: str | None, *, cpus: int, gp
                 "or the batch size."
             )
         if address:
-            check_storage(nodes)
+            check_storage([node for node in nodes if fits(node, wanted)])
         shared = 1.0 if gpus else min(1.0, cpus / (os.cpu_count() or 1))
         resources = {"cpu": float(cpus), "gpu": float(gpus), "memory": float(memory)}
-        yield Places(resources, at_a_time, max(1.0, at_a_time * shared))
+        yield Places(resources, at_a_time, max(1.0, at_a_time * shared), on_cluster=address is not None)
 
 
 def _fitting(wanted: dict[str, float], node: dict[str, float]) -> int:
@@ -94,7 +99,7 @@ def train_trials(name: str, runs: Sequence[str], places: Places, *, stop_early: 
     ----------
     name : of the sweep
     stop_early : stop those that fall behind others at the same epoch, by ASHA (Li et al. 2020, arXiv:1810.05934)
-    look : called a few times a second
+    look : called about once a second
     """
     os.environ |= {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0"}  # its own words beside ours
     from ray import tune  # slow to import
@@ -111,13 +116,21 @@ def train_trials(name: str, runs: Sequence[str], places: Places, *, stop_early: 
             return self.trial.next_epoch()
 
     class Look(tune.Callback):
+        last = 0.0
+
         def on_step_end(self, iteration, trials, **info):
-            look()
+            if time.monotonic() - self.last < LOOK_SECONDS:
+                return
+            self.last = time.monotonic()
+            with suppress(LabError, OSError):  # the disk is busy, a run was deleted: no reason to end the others
+                _say_that_they_wait(runs)
+                look()
 
     folder = runs_dir().resolve() / f".tune-{name}"  # where all nodes see it, as Tune wants
     shutil.rmtree(folder, ignore_errors=True)
     environment = {key: os.environ[key] for key in DATA if key in os.environ}
-    configs = [{"run": run, "begun": time.time(), "cpus": places.resources["cpu"], "data": environment} for run in runs]
+    shared = {"begun": time.time(), "cpus": places.resources["cpu"], "data": environment}
+    configs = [{"run": run, "on_cluster": places.on_cluster, **shared} for run in runs]
     tuner = tune.Tuner(
         tune.with_resources(OneTrial, places.resources),
         param_space={"trial": tune.grid_search(configs)},
@@ -141,6 +154,13 @@ def train_trials(name: str, runs: Sequence[str], places: Places, *, stop_early: 
             for run in map(read_run, runs):
                 if run.state == "queued":
                     withdraw(run)
+
+
+def _say_that_they_wait(runs: Sequence[str]) -> None:
+    """Give a sign of life for those that wait for this process: other hosts can't see whether it lives."""
+    for run in map(read_run, runs):
+        if run.state == "queued" and run.status.get("by_another"):
+            (run.path / ALIVE_FILE).touch()
 
 
 def _note_failure(name: str, error: Exception) -> None:
@@ -204,10 +224,12 @@ class Trial:
     begun : when it began to wait (Unix time): what is asked since then holds
     cpus : how many threads an operation of TensorFlow may use
     data : settings of the machine that began the sweep, by variable, which this one takes where it has none of its own
+    on_cluster : it takes no place of the machine that began the sweep
     """
 
-    def __init__(self, run: str, begun: float, cpus: float, data: dict[str, str]):
-        self.path, self.begun, self.last = runs_dir() / run, begun, {"epoch": 0, "val_accuracy": 0.0}
+    def __init__(self, run: str, begun: float, cpus: float, data: dict[str, str], on_cluster: bool):
+        self.path, self.begun, self.on_cluster = runs_dir() / run, begun, on_cluster
+        self.last = {"epoch": 0, "val_accuracy": 0.0}
         if not (self.path / "settings.json").is_file():
             raise RunError(f"The run {run!r} is not in {runs_dir()}: was it deleted?")
         for variable, value in data.items():
@@ -232,6 +254,9 @@ class Trial:
                 with runs_lock():
                     withdraw(read_run(self.path.name))
                 return
+            me = psutil.Process()
+            ticket = {"time": time.time(), "pid": me.pid, "pid_started": me.create_time(), "host": this_host()}
+            write_json(self.path / LAUNCHER, ticket | {"on_cluster": self.on_cluster})
             train(
                 Settings.from_dict(read_json(self.path / "settings.json").get("settings", {})),
                 self.path,

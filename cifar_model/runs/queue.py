@@ -51,14 +51,10 @@ def wait_for_me(path: Path) -> None:
     """Let a run wait while this process lives, which is to have it started; the caller holds the runs' lock."""
     me = psutil.Process()
     status: dict[str, Any] = read_object(path / "status.json")
-    status |= {"state": "queued", "message": "", "by_another": True}
+    message = "It waits for a place in its sweep and starts on its own."
+    status |= {"state": "queued", "message": message, "by_another": True}
     status |= {"pid": me.pid, "pid_started": me.create_time(), "host": this_host()}
     write_json(path / "status.json", status | {"updated": time.time()})
-
-
-def starts_by_another(run: RunInfo) -> bool:
-    """Whether a queued run waits for a process that will have it started (`wait_for_me`), not for a turn here."""
-    return run.status.get("by_another") is True
 
 
 def take_ticket(run: RunInfo) -> list[str]:

@@ -196,8 +196,8 @@ def live_runs(found: list[RunInfo] | None = None) -> list[RunInfo]:
 
 
 def live_here(found: list[RunInfo] | None = None) -> list[RunInfo]:
-    """The `live_runs` that take a place of this machine, not of a cluster."""
-    return [run for run in live_runs(found) if not run.remote]
+    """The `live_runs` that take a place of this machine or wait for one, not of a cluster or by a sweep's process."""
+    return [run for run in live_runs(found) if not run.remote and "by_another" not in run.status]
 
 
 def ahead_of_new(found: list[RunInfo] | None = None) -> list[RunInfo]:
@@ -313,7 +313,7 @@ def _judge(path: Path) -> tuple[str, str, dict[str, Any], bool]:
     launcher = read_object(path / LAUNCHER)
     if "node" in launcher:
         return *_judge_remote(path, launcher), True
-    return *_judge_here(path), False
+    return *_judge_here(path), launcher.get("on_cluster") is True  # of a sweep, whose process minds it
 
 
 def _judge_remote(path: Path, launcher: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:

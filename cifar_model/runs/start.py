@@ -23,7 +23,7 @@ from cifar_model.runs.hold import end_hold, is_held
 from cifar_model.runs.memory import check_memory
 from cifar_model.runs.names import check_name, new_name
 from cifar_model.runs.owners import write_owner
-from cifar_model.runs.queue import check_room, enqueue, is_waiting, starts_by_another, take_ticket
+from cifar_model.runs.queue import check_room, enqueue, is_waiting, take_ticket
 from cifar_model.runs.read import RunInfo, ahead_of_new, list_runs, live_here, max_runs, read_run, runs_lock
 from cifar_model.runs.records import read_object
 from cifar_model.runs.remote import cluster_address, due, is_sending
@@ -114,7 +114,7 @@ def start_waiting() -> list[str]:
     with runs_lock():
         while not is_held():
             live = live_here()
-            first = next((run for run in live if run.state == "queued" and not starts_by_another(run)), None)
+            first = next((run for run in live if run.state == "queued"), None)
             if first is None or sum(run.state != "queued" for run in live) >= max_runs() or not is_waiting(first):
                 break  # the last: one that waits in a terminal's own process starts by itself
             # Should another have been quicker after all, it waits in its process.

@@ -21,6 +21,7 @@ from cifar_model.runs.memory import check_memory
 from cifar_model.runs.names import MAX_NAME_LENGTH, check_name
 from cifar_model.runs.queue import check_room, enqueue, wait_for_me
 from cifar_model.runs.read import RunInfo, list_runs, runs_lock
+from cifar_model.runs.remote import cluster_address
 from cifar_model.runs.start import start_waiting
 from cifar_model.storage import runs_dir
 from cifar_model.training.folder import write_settings
@@ -122,7 +123,7 @@ def make_runs(name: str, trials: Sequence[Settings], varied: Iterable[str], *, q
     """
     check_quota()
     names = run_names(name, len(trials))
-    if queue:
+    if queue and not cluster_address():
         for settings in trials:
             check_memory(settings, waits=True)
     with runs_lock():

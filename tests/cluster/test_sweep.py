@@ -18,7 +18,7 @@ from cifar_model.cluster import sweep
 from cifar_model.errors import RunError
 from cifar_model.runs import sweeps
 from cifar_model.runs.change import leave_letter
-from cifar_model.runs.read import list_runs, live_runs, read_run
+from cifar_model.runs.read import list_runs, live_here, live_runs, read_run
 from cifar_model.runs.start import start_run, start_waiting
 from cifar_model.runs.trials import expand
 from cifar_model.storage import write_json
@@ -36,9 +36,10 @@ def make(name, settings, varied=("seed",)):
 
 def test_runs_wait_while_the_process_lives_and_hold_nobody_up(home, launched):  # noqa: F811
     assert make("s", trials(2)) == ["s-01", "s-02"] and launched == []
-    assert [run.state for run in live_runs()] == ["queued", "queued"] and start_waiting() == []
-    start_run(SETTINGS, "single", queue=True)
-    assert start_waiting() == ["single"]
+    assert [run.state for run in live_runs()] == ["queued", "queued"] and start_waiting() == [] == live_here()
+    assert "waits for a place in its sweep" in read_run("s-01").message
+    start_run(SETTINGS, "single")
+    assert [name for name, _ in launched] == ["single"]
     status = json.loads((home / "s-01" / "status.json").read_text())
     write_json(home / "s-01" / "status.json", status | {"pid_started": 1.0})
     assert read_run("s-01").state == "interrupted" and sweeps.resume_sweep("s", queue=False) == ["s-01"]
@@ -78,7 +79,7 @@ def test_a_trial_tells_its_epochs_one_by_one(home, trained):  # noqa: F811
             report("epoch", {"epoch": epoch, "val_accuracy": epoch / 4, "loss": 1.0})
 
     trained.does = two_epochs
-    assert all_of(sweep.Trial("s-02", 5.0, 1, {})) == [
+    assert all_of(sweep.Trial("s-02", 5.0, 1, {}, False)) == [
         {"epoch": 1, "val_accuracy": 0.25},
         {"epoch": 2, "val_accuracy": 0.5},
         {"epoch": 2, "val_accuracy": 0.5, "done": True},
@@ -95,24 +96,32 @@ def test_a_trial_that_fails_ends(home, trained, error):  # noqa: F811
         raise error
 
     trained.does = fail
-    assert all_of(sweep.Trial("s-01", 5.0, 1, {})) == [{"epoch": 0, "val_accuracy": 0.0, "done": True}]
+    assert all_of(sweep.Trial("s-01", 5.0, 1, {}, False)) == [{"epoch": 0, "val_accuracy": 0.0, "done": True}]
 
 
 def test_a_trial_that_was_stopped_before_its_turn_does_not_begin(home, trained):  # noqa: F811
     make("s", trials(2))
     leave_letter(home / "s-01", "stop")
-    assert all_of(sweep.Trial("s-01", 5.0, 1, {}))[0]["done"]
+    assert all_of(sweep.Trial("s-01", 5.0, 1, {}, False))[0]["done"]
     assert trained.made == [] and read_run("s-01").state == "stopped"
     leave_letter(home / "s-02", "stop")
-    all_of(sweep.Trial("s-02", 1e12, 1, {}))  # asked of another process, long ago
+    all_of(sweep.Trial("s-02", 1e12, 1, {}, False))  # asked of another process, long ago
     assert len(trained.made) == 1
+
+
+def test_a_trial_on_a_cluster_takes_no_place_here(home, trained):  # noqa: F811
+    make("s", trials(2))
+    for name, on_cluster in (("s-01", True), ("s-02", False)):
+        all_of(sweep.Trial(name, 5.0, 1, {}, on_cluster))
+        assert read_run(name).state == "starting" and read_run(name).remote is on_cluster
+    assert [run.name for run in live_here()] == ["s-02"]
 
 
 def test_a_trial_takes_settings_of_the_first_machine_where_it_has_none(home, trained, monkeypatch):  # noqa: F811
     make("s", trials(2))
     monkeypatch.setenv("CIFAR10_DIR", "/mine")
     monkeypatch.delenv("CIFAR100_DIR", raising=False)
-    all_of(sweep.Trial("s-01", 5.0, 2, {"CIFAR10_DIR": "/yours", "CIFAR100_DIR": "/yours"}))
+    all_of(sweep.Trial("s-01", 5.0, 2, {"CIFAR10_DIR": "/yours", "CIFAR100_DIR": "/yours"}, False))
     assert os.environ["CIFAR10_DIR"] == "/mine" and os.environ.pop("CIFAR100_DIR") == "/yours"
 
 
@@ -142,7 +151,12 @@ def node(cpus, gpus=0, memory=8e9, alive=True):
 def test_as_many_trials_at_a_time_as_machines_have_room_for(home, nodes, cpus, gpus, at_a_time):  # noqa: F811
     nodes += [node(4, gpus=1), node(2), node(64, alive=False)]
     with sweep.places_for(trials(9), "head:6379", cpus=cpus, gpus=gpus) as places:
-        assert places.at_a_time == at_a_time and places.resources["cpu"] == cpus and places.speedup >= 1
+        assert (
+            places.on_cluster
+            and places.at_a_time == at_a_time
+            and places.resources["cpu"] == cpus
+            and places.speedup >= 1
+        )
         assert 1e8 < places.resources["memory"] < 8e9
 
 
@@ -243,6 +257,7 @@ def test_a_trial_whose_node_is_lost_goes_on_from_its_last_epoch(home, ray_cluste
         try:
             wait_for(lambda: all(read_run(name).history for name in ("s-01", "s-02")), "their first epochs")
             killed.extend(read_run(name).status["pid"] for name in ("s-01", "s-02"))
+            assert len(live_runs()) == 2 and live_here() == []
         finally:
             ray_cluster.kill(node)
 

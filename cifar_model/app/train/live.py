@@ -62,7 +62,7 @@ def _position(run: RunInfo) -> tuple[float, str]:
     """How far a run is (0 to 1), in words too."""
     now, epochs = run.progress, int(run.settings.get("epochs", 0))
     if not now or not now.get("steps"):
-        if run.state == "queued" and run.remote:
+        if run.state == "queued" and run.message:
             return 0.0, discreet(run.message)
         if run.state == "queued":
             names = listed([other.name for other in ahead_of(run.name, resources.runs())])
