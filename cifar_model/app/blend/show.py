@@ -21,7 +21,7 @@ from cifar_model.classes import CLASS_NAMES
 from cifar_model.models.folder import ModelInfo
 
 PATIENCE = 0.3  # seconds for the whole curve; what takes longer is shown coarsely first
-LOOK_SECONDS = 0.2
+LOOK_SECONDS = 0.5  # between two words on how far it is
 
 
 @st.fragment
