@@ -126,25 +126,28 @@ def train_trials(name: str, runs: Sequence[str], places: Places, *, stop_early: 
                 _say_that_they_wait(runs)
                 look()
 
+        def __reduce__(self):  # Tune keeps a copy of all that it is given; of what draws on a terminal there is none
+            return tune.Callback, ()
+
     folder = runs_dir().resolve() / f".tune-{name}"  # where all nodes see it, as Tune wants
     shutil.rmtree(folder, ignore_errors=True)
     environment = {key: os.environ[key] for key in DATA if key in os.environ}
     shared = {"begun": time.time(), "cpus": places.resources["cpu"], "data": environment}
     configs = [{"run": run, "on_cluster": places.on_cluster, **shared} for run in runs]
-    tuner = tune.Tuner(
-        tune.with_resources(OneTrial, places.resources),
-        param_space={"trial": tune.grid_search(configs)},
-        tune_config=tune.TuneConfig(scheduler=_asha(name) if stop_early else None),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=str(folder),
-            verbose=0,
-            failure_config=tune.FailureConfig(max_failures=LOST_NODES),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # runs keep their own
-            callbacks=[Look()],
-        ),
-    )
     try:
+        tuner = tune.Tuner(
+            tune.with_resources(OneTrial, places.resources),
+            param_space={"trial": tune.grid_search(configs)},
+            tune_config=tune.TuneConfig(scheduler=_asha(name) if stop_early else None),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=str(folder),
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=LOST_NODES),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # runs keep their own
+                callbacks=[Look()],
+            ),
+        )
         for result in tuner.fit():
             if result.error:
                 _note_failure(result.config["trial"]["run"], result.error)

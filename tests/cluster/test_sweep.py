@@ -231,14 +231,19 @@ def test_early_stopping_remembers_what_was_reached_before(home):  # noqa: F811
 @pytest.mark.training
 def test_trials_fall_behind_and_fail(home):  # noqa: F811
     settings = expand({"network": "seed-cnn", "data": "mini"}, {"learning_rate": [3e-3, 1e-6, 2e-3], "epochs": [2]})
-    looks = []
+    looks, lock = [], threading.RLock()
+
+    def look():
+        with lock:  # nobody can copy what draws on a terminal
+            looks.append(1)
+
     with sweep.places_for(settings, None, cpus=os.cpu_count(), gpus=0) as places:  # one after another
         assert places.at_a_time == 1
         names = make("s", settings, ["learning_rate"])
         record = json.loads((home / "s-03" / "settings.json").read_text())
         record["settings"]["data"] = "/not/there"
         write_json(home / "s-03" / "settings.json", record)
-        sweep.train_trials("s", names, places, stop_early=True, look=lambda: looks.append(1))
+        sweep.train_trials("s", names, places, stop_early=True, look=look)
         good, bad, broken = (read_run(name) for name in names)
         assert good.state == "finished" and len(good.history) == 2
         assert bad.state == "stopped" and bad.message.startswith("Stopped early") and len(bad.history) == 1

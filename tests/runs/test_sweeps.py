@@ -113,6 +113,16 @@ def test_a_sweep_counts_as_one_in_the_queue_and_lets_single_runs_pass(home, laun
     assert start.start_waiting() == ["single"]
 
 
+def test_with_a_cluster_a_sweep_waits_there(home, launched, monkeypatch):  # noqa: F811
+    sent = []
+    monkeypatch.setenv("CIFAR_LAB_RAY", "head:6379")
+    monkeypatch.setattr(start, "_send", lambda: sent.append(1))
+    monkeypatch.setattr(sweeps, "check_memory", None)  # this machine's says nothing of the cluster's
+    sweeps.start_sweep("s", trials(3), ["seed"])
+    assert sent == [1] and launched == []
+    assert [(run.state, run.remote) for run in sweeps.read_sweep("s").runs] == [("queued", True)] * 3
+
+
 def test_runs_that_wait_are_read_once(home, launched):  # noqa: F811
     sweeps.start_sweep("s", trials(), ["seed"])
     for run in list_runs():
