@@ -91,6 +91,7 @@ class Visitor:
     buttons, uploaders : ids of buttons by label, of uploaders by the last part of their id, which is their key
     timers : seconds between two looks by fragment, as the page asks for them
     said : all headings of the last run of the page
+    answered : when the first answers of a blend came in that run (perf_counter), None before
     cookie : what the browser sends along, as `name=value`
     """
 
@@ -102,6 +103,7 @@ class Visitor:
         self.uploaders: dict[str, str] = {}
         self.timers: dict[str, float] = {}
         self.said: list[str] = []
+        self.answered: float | None = None
         self._states: dict = {}
         self._in_fragment = False
 
@@ -185,7 +187,7 @@ class Visitor:
         from streamlit.proto.BackMsg_pb2 import BackMsg
         from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-        self._in_fragment = "fragment_id" in request
+        self._in_fragment, self.answered = "fragment_id" in request, None
         message = BackMsg()
         rerun = message.rerun_script
         rerun.query_string = self.query
@@ -234,6 +236,9 @@ class Visitor:
             self.uploaders[element.file_uploader.id.rpartition("-")[2]] = element.file_uploader.id
         elif kind == "heading":
             self.said.append(element.heading.body)
+        elif kind == "bidi_component" and self.answered is None:
+            if b'"known"' in element.bidi_component.SerializeToString():  # Blend's, with a model's answers
+                self.answered = time.perf_counter()
 
 
 def put_file(url: str, name: str, data: bytes, cookie: str = "") -> None:

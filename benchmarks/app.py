@@ -299,7 +299,7 @@ def reaction(bench: dict) -> float:
 # Many visitors
 
 PERIOD = 3.0  # seconds between two actions of a visitor
-KINDS = ("upload → answer", "new blend → whole sweep", "look at a training")
+KINDS = ("upload → answer", "new blend → its answer", "new blend → whole sweep", "look at a training")
 
 
 def many_visitors(table: Table, servers: dict[str, Server], users: int, seconds: float, run: str, where: str) -> None:
@@ -330,7 +330,7 @@ async def visit(address: str, users: int, seconds: float, run: str, first: int) 
     steps = range(int(seconds // PERIOD) + 2)  # drawn before anybody comes: a visitor brings them along
     pictures = {n: [picture(n, step) for step in steps] for n in range(first, first + users) if run}
 
-    async def regularly(number: int, kind: str, act: Callable) -> None:
+    async def regularly(number: int, kind: str, act: Callable, visitor: Visitor | None = None) -> None:
         nonlocal end
         await act(0)  # what is loaded once is loaded now
         await everyone.wait()
@@ -341,6 +341,8 @@ async def visit(address: str, users: int, seconds: float, run: str, first: int) 
             await act(step)
             # From when it was due: a slow answer must not hide the wait of the action after it.
             times[kind].append(time.perf_counter() - due)
+            if visitor and visitor.answered:
+                times[KINDS[1]].append(visitor.answered - due)
             due, step = due + PERIOD, step + 1
 
     async def uploader(number: int) -> None:
@@ -349,7 +351,8 @@ async def visit(address: str, users: int, seconds: float, run: str, first: int) 
 
     async def blender(number: int) -> None:
         async with Visitor(address, "blend") as visitor:
-            await regularly(number, KINDS[1], lambda step: visitor.upload("file_a", *pictures[number][step]))
+            blend = lambda step: visitor.upload("file_a", *pictures[number][step])  # noqa: E731
+            await regularly(number, KINDS[2], blend, visitor)
 
     async def watcher(number: int) -> None:
         nonlocal end
@@ -363,7 +366,7 @@ async def visit(address: str, users: int, seconds: float, run: str, first: int) 
                 began = time.perf_counter()
                 await visitor.look(fragment)
                 if fragment in visitor.timers and visitor.timers[fragment] < 1:  # the live numbers
-                    times[KINDS[2]].append(time.perf_counter() - began)
+                    times[KINDS[3]].append(time.perf_counter() - began)
                 # A browser's timer counts from one look to the next; those that the page has dropped end.
                 due[fragment] = time.perf_counter() + visitor.timers.get(fragment, 1e9)
                 for other, every in visitor.timers.items():

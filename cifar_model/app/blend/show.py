@@ -20,7 +20,7 @@ from cifar_model.app.shared.why import explain_mix
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.models.folder import ModelInfo
 
-PATIENCE = 0.3  # seconds for the whole curve; what takes longer is shown coarsely first
+PATIENCE = 0.1  # seconds for a third of the curve; what takes longer is shown coarsely first
 LOOK_SECONDS = 0.5  # between two words on how far it is
 
 
@@ -41,7 +41,10 @@ def show_blend(blend: Blend, mode: str, models: list[ModelInfo], reading: Readin
             with ExitStack() as stack:
                 asked = [stack.enter_context(resources.sweep(model.path, frames)) for model in models]
                 known = list(range(STEPS))
-                if complete := _all(asked, PATIENCE):
+                complete = _all(asked, PATIENCE)
+                if not complete and sum(sweep.done for sweep in asked) >= STEPS * len(asked) // 3:
+                    complete = _all(asked, 2 * PATIENCE)  # it is nearly there
+                if complete:
                     sweeps = [sweep.answer() for sweep in asked]
                 else:
                     known = sorted({*COARSE, blend.ratio})

@@ -17,6 +17,7 @@ from cifar_model.answering.answer import Answer
 from cifar_model.networks.litert import INTERPRETERS
 
 AT_A_TIME = 7  # frames: as many as LiteRT leaves to one thread
+THREADS = max(1, INTERPRETERS - 1)  # an interpreter is left to others
 NICE = 5  # of the threads: the answers of a sweep are a hundred, others ask for one
 
 
@@ -57,7 +58,7 @@ class Sweep:
 @lru_cache(maxsize=32)
 def _threads(model: Path) -> ThreadPoolExecutor:
     """A model's own: one that Keras has yet to load keeps nobody else waiting."""
-    return ThreadPoolExecutor(INTERPRETERS, thread_name_prefix="sweep", initializer=_step_back)
+    return ThreadPoolExecutor(THREADS, thread_name_prefix="sweep", initializer=_step_back)
 
 
 def _step_back() -> None:
