@@ -307,6 +307,7 @@ def _judge(path: Path) -> tuple[str, str, dict[str, Any], bool]:
     """State, message and status of a run, and whether it is of a cluster."""
     if ticket := read_object(path / TICKET):
         status = read_object(path / "status.json") | {"queued": float(ticket.get("time", 0.0))}
+        status.pop("by_another", None)  # as it waited before
         if "sent" not in ticket:
             return "queued", "", status, False
         return "queued", WAITS, status | {"sent": ticket["sent"]}, True

@@ -22,7 +22,7 @@ from cifar_model.runs.read import list_runs, live_here, live_runs, read_run
 from cifar_model.runs.start import start_run, start_waiting
 from cifar_model.runs.trials import expand
 from cifar_model.storage import write_json
-from tests.runs.test_queue import SETTINGS, launched  # noqa: F401
+from tests.runs.test_queue import SETTINGS, launched, set_state  # noqa: F401
 from tests.runs.test_runs import home, wait_for  # noqa: F401
 from tests.runs.test_sweeps import learn, trials
 
@@ -43,6 +43,10 @@ def test_runs_wait_while_the_process_lives_and_hold_nobody_up(home, launched):  
     status = json.loads((home / "s-01" / "status.json").read_text())
     write_json(home / "s-01" / "status.json", status | {"pid_started": 1.0})
     assert read_run("s-01").state == "interrupted" and sweeps.resume_sweep("s", queue=False) == ["s-01"]
+    assert read_run("s-01").state == "queued" and sweeps.resume_sweep("s") == []
+    write_json(home / "s-01" / "status.json", status | {"pid_started": 1.0})
+    set_state(home / "single", "finished")
+    assert sweeps.resume_sweep("s") == ["s-01"] and launched[-1] == ("s-01", ["--resume", "s-01", "--queue"])
 
 
 # A trial
