@@ -2,9 +2,11 @@
 
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -86,12 +88,12 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
+def cluster():
     """Two nodes, each with two processors to give; a test that loses one adds another."""
     if sys.platform != "linux":
         pytest.skip("needs a machine with 127.0.0.2 and 127.0.0.3")
     # Sockets lie below it, and the path of one may have 107 characters.
-    folder = tmp_path_factory.mktemp("ray")
+    folder = Path(tempfile.mkdtemp(prefix="ray-test-", dir="/tmp"))
     cluster = Cluster(folder)
     try:
         cluster.add()
@@ -99,6 +101,7 @@ def cluster(tmp_path_factory):
         yield cluster
     finally:
         cluster.close()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
