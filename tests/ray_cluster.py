@@ -1,41 +1,102 @@
-"""A head and further nodes as processes on this machine, as `ray start` makes them, with a folder of their own."""
+"""A Ray cluster of several nodes on this machine, for tests."""
 
 import os
+import secrets
 import shutil
+import socket
+import subprocess
+import sys
 import tempfile
+import time
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
+PATIENCE = 180  # seconds, for a machine that does other things too
+OBJECT_STORE = 80_000_000  # bytes of shared memory a node
 
-class LoopbackCluster:
-    """`address` for `--ray`; each node has one CPU. Close it at the end."""
+# The loss of a node is noticed within seconds instead of half a minute.
+QUICKLY = {
+    "RAY_health_check_initial_delay_ms": "0",
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_timeout_ms": "5000",
+    "RAY_health_check_failure_threshold": "3",
+}
 
-    def __init__(self):
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        from ray.cluster_utils import Cluster
 
-        # Sockets lie in it, whose paths may have 107 characters.
-        self._folder = tempfile.mkdtemp(prefix="ray-test-", dir=None if os.name == "nt" else "/tmp")
-        head = {"num_cpus": 1, "include_dashboard": False, "temp_dir": self._folder, "object_store_memory": 100 << 20}
-        self._cluster = Cluster(initialize_head=True, head_node_args=head)
-        self.address, self.head = self._cluster.address, self._cluster.head_node
+class Cluster:
+    """A head node and nodes that are added, each started as on a machine of its own; close it at the end.
 
-    def add_node(self):
-        return self._cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
+    address : HOST:PORT of the head
+    key : variables with which others may connect; {} where all may (`is_open`)
 
-    def at_work(self, node, name: str) -> bool:
+    The addresses are 127.0.0.2 and up: Ray takes 127.0.0.1 for another name of the machine's outer address.
+    """
+
+    def __init__(self, *, cpus: int = 0, is_open: bool = False):
+        # Sockets lie below it, and the path of one may have 107 characters.
+        self._folder = Path(tempfile.mkdtemp(prefix="ray-test-", dir="/tmp"))
+        self._processes: dict[str, subprocess.Popen] = {}
+        self._next = 2
+        self.key = {} if is_open else {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        with socket.socket() as free:
+            free.bind(("127.0.0.2", 0))
+            self.address = f"127.0.0.2:{free.getsockname()[1]}"
+        port = self.address.partition(":")[2]
+        options = ("--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={self._folder}")
+        try:
+            self.head = self._start(*options, cpus=cpus)
+        except BaseException:
+            self.close()
+            raise
+
+    def add(self, cpus: int = 2) -> str:
+        """One more node; returns its address."""
+        return self._start(f"--address={self.address}", cpus=cpus)
+
+    def _start(self, *options: str, cpus: int) -> str:
+        host, self._next = f"127.0.0.{self._next}", self._next + 1
+        log = self._folder / f"{host}.log"
+        # What a test sets is no business of the nodes, which are other machines.
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("CIFAR", "PYTHONPATH"))
+        }
+        environment |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1", **QUICKLY, **self.key}
+        with open(log, "wb") as output:
+            process = subprocess.Popen(
+                [
+                    sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", "--block", *options,
+                    f"--node-ip-address={host}", f"--num-cpus={cpus}", f"--object-store-memory={OBJECT_STORE}",
+                    "--min-worker-port=0", "--max-worker-port=0", "--disable-usage-stats",
+                ],
+                cwd=self._folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            )  # fmt: skip
+        self._processes[host] = process
+        deadline = time.monotonic() + PATIENCE
+        while "Ray runtime started" not in log.read_text(errors="replace"):
+            assert process.poll() is None and time.monotonic() < deadline, log.read_text(errors="replace")
+            time.sleep(0.1)
+        return host
+
+    def at_work(self, host: str, name: str) -> bool:
         """Whether one of a node's processes is an actor or runs a task of this name: "ray::NAME…"."""
-        for process in psutil.Process(node.all_processes["raylet"][0].process.pid).children(recursive=True):
+        for process in psutil.Process(self._processes[host].pid).children(recursive=True):
             with suppress(psutil.Error):  # gone meanwhile
                 if " ".join(process.cmdline()).startswith(f"ray::{name}"):
                     return True
         return False
 
-    def kill(self, node) -> None:
-        """End a node's processes without a word to them."""
-        self._cluster.remove_node(node, allow_graceful=False)
+    def lose(self, host: str) -> None:
+        """End a node's processes, trainings included, at once and without a word, as when its power fails."""
+        process = self._processes.pop(host)
+        with suppress(psutil.NoSuchProcess):
+            own = psutil.Process(process.pid)
+            for one in [*own.children(recursive=True), own]:
+                one.kill()
+        process.wait()
 
     def close(self) -> None:
-        self._cluster.shutdown()
+        for host in reversed(list(self._processes)):
+            self.lose(host)
         shutil.rmtree(self._folder, ignore_errors=True)

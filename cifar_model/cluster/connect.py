@@ -60,6 +60,7 @@ def connected(address: str | None, *, environment: Mapping[str, str] | None = No
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of its C++ part, which writes to the terminal
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # no word of a lost node on stdout, among our results
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # without it, Ray warns of its coming default
     try:
         import ray  # slow to import

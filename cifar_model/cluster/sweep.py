@@ -24,8 +24,9 @@ from cifar_model.runs.change import leave_letter
 from cifar_model.runs.hold import is_held
 from cifar_model.runs.memory import estimate_memory
 from cifar_model.runs.queue import withdraw
-from cifar_model.runs.read import read_run, runs_lock
-from cifar_model.runs.remote import LAUNCHER
+from cifar_model.runs.read import RunInfo, read_run, runs_lock
+from cifar_model.runs.records import read_object
+from cifar_model.runs.remote import LAUNCHER, SILENT_SECONDS
 from cifar_model.runs.sweeps import read_sweep
 from cifar_model.storage import read_json, runs_dir, write_json
 from cifar_model.text import share
@@ -35,6 +36,7 @@ from cifar_model.training.train import train
 
 KEPT = 3  # of ASHA: at each rung one trial in so many goes on
 LOOK_SECONDS = 1.0  # between two looks at the runs
+END_SECONDS = 5.0  # for Ray to end a trial's process after Ctrl-C
 LOST_NODES = 3  # so often a trial whose process or node was lost goes on elsewhere
 DATA = ("CIFAR10_DIR", "CIFAR100_DIR")  # of this machine, for nodes that have no such setting of their own
 
@@ -154,14 +156,37 @@ def train_trials(name: str, runs: Sequence[str], places: Places, *, stop_early: 
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         with runs_lock():
-            for run in map(read_run, runs):
+            for run in _remaining(runs):
                 if run.state == "queued":
                     withdraw(run)
+        _await_end(runs)
+
+
+def _await_end(runs: Sequence[str]) -> None:
+    """Wait until the trials' processes are gone, which Ray ends in its own time; those of this machine are made to."""
+    begun = time.monotonic()
+    while (waited := time.monotonic() - begun) < SILENT_SECONDS + 10:
+        live = [run for run in _remaining(runs) if run.is_live]
+        if not live:
+            return
+        if waited > END_SECONDS:
+            for launcher in (read_object(run.path / LAUNCHER) for run in live):
+                with suppress(psutil.Error, KeyError):
+                    if launcher["host"] == this_host():
+                        psutil.Process(launcher["pid"]).kill()
+        time.sleep(0.1)
+
+
+def _remaining(runs: Sequence[str]) -> Iterator[RunInfo]:
+    """These runs as they stand now, without those that were deleted."""
+    for name in runs:
+        with suppress(LabError):
+            yield read_run(name)
 
 
 def _say_that_they_wait(runs: Sequence[str]) -> None:
     """Give a sign of life for those that wait for this process: other hosts can't see whether it lives."""
-    for run in map(read_run, runs):
+    for run in _remaining(runs):
         if run.state == "queued" and run.status.get("by_another"):
             (run.path / ALIVE_FILE).touch()
 

@@ -108,9 +108,9 @@ def written(out) -> dict:
     return {path.name: path.stat().st_mtime_ns for path in out.glob("part-*")}
 
 
-def test_goes_on_after_ctrl_c_and_after_a_kill(slow_pictures, ray_cluster, tmp_path):
+def test_goes_on_after_ctrl_c_and_after_a_kill(slow_pictures, open_cluster, tmp_path):
     out = tmp_path / "out"
-    options = (slow_pictures, "--ray", ray_cluster.address, "--out", out, "--shard", 1)
+    options = (slow_pictures, "--ray", open_cluster.address, "--out", out, "--shard", 1)
     stopped = start(*options)
     wait_for(lambda: written(out), stopped)
     stopped.send_signal(signal.SIGINT)
@@ -127,7 +127,7 @@ def test_goes_on_after_ctrl_c_and_after_a_kill(slow_pictures, ray_cluster, tmp_p
     killed.kill()
     killed.communicate(timeout=60)
     # Ray ends the workers of a driver that is gone.
-    wait_for(lambda: not ray_cluster.at_work(ray_cluster.head, "MapWorker"))
+    wait_for(lambda: not open_cluster.at_work(open_cluster.head, "MapWorker"))
     second = written(out)
     assert len(second) < 16 and first.items() < second.items()
 
@@ -140,14 +140,14 @@ def test_goes_on_after_ctrl_c_and_after_a_kill(slow_pictures, ray_cluster, tmp_p
     assert len(set(table["probability"].to_pylist())) == 1
 
 
-def test_a_node_that_is_lost_costs_no_answer(slow_pictures, ray_cluster, tmp_path):
+def test_a_node_that_is_lost_costs_no_answer(slow_pictures, open_cluster, tmp_path):
     out = tmp_path / "out"
-    node = ray_cluster.add_node()
-    job = start(slow_pictures, "--ray", ray_cluster.address, "--out", out, "--shard", 1, "--format", "csv")
+    node = open_cluster.add(cpus=1)
+    job = start(slow_pictures, "--ray", open_cluster.address, "--out", out, "--shard", 1, "--format", "csv")
     try:
-        wait_for(lambda: written(out) and ray_cluster.at_work(node, "MapWorker"), job)
+        wait_for(lambda: written(out) and open_cluster.at_work(node, "MapWorker"), job)
     finally:
-        ray_cluster.kill(node)
+        open_cluster.lose(node)
     assert job.poll() is None and len(written(out)) < 16
     stdout, err = job.communicate(timeout=240)
     assert (job.returncode, stdout) == (0, f"Answered: 16. The answers are in {out}.\n"), err
@@ -166,7 +166,7 @@ def test_a_machine_that_does_not_see_the_pictures_says_so(tmp_path):
         assert f"does not see {what}. Put the pictures and --out on storage" in answer["error"][0].as_py()
 
 
-def test_what_a_worker_raises_is_one_message(ray_cluster, album, tmp_path, monkeypatch):
+def test_what_a_worker_raises_is_one_message(open_cluster, album, tmp_path, monkeypatch):
     from cifar_model.cluster import inputs
 
     find = inputs.find_inputs
@@ -177,15 +177,15 @@ def test_what_a_worker_raises_is_one_message(ray_cluster, album, tmp_path, monke
         return found
 
     monkeypatch.setattr("cifar_model.cli.classify.find_inputs", with_a_file_of_this_machine_alone)
-    code, _, err = call(album, "--ray", ray_cluster.address, "--out", tmp_path / "out")
+    code, _, err = call(album, "--ray", open_cluster.address, "--out", tmp_path / "out")
     assert code == 1
     assert err.splitlines()[-1].startswith("Error: The cluster's machine ") and "does not see /gone/a.png" in err
     assert "Traceback" not in err and [path.name for path in (tmp_path / "out").iterdir()] == [MANIFEST]
 
 
-def test_a_cluster_without_a_cpu_is_told(ray_cluster, album, tmp_path, monkeypatch):
+def test_a_cluster_without_a_cpu_is_told(open_cluster, album, tmp_path, monkeypatch):
     monkeypatch.setattr("ray.cluster_resources", dict)
-    code, _, err = call(album, "--ray", ray_cluster.address, "--out", tmp_path / "out")
+    code, _, err = call(album, "--ray", open_cluster.address, "--out", tmp_path / "out")
     assert code == 1 and "has no CPU, and a worker takes one" in err and not (tmp_path / "out").exists()
 
 

@@ -9,6 +9,7 @@ import threading
 from contextlib import contextmanager
 from types import SimpleNamespace
 
+import psutil
 import pytest
 from click.testing import CliRunner
 from helpers import REPOSITORY
@@ -19,9 +20,11 @@ from cifar_model.errors import RunError
 from cifar_model.runs import sweeps
 from cifar_model.runs.change import leave_letter
 from cifar_model.runs.read import list_runs, live_here, live_runs, read_run
+from cifar_model.runs.remote import LAUNCHER
 from cifar_model.runs.start import start_run, start_waiting
 from cifar_model.runs.trials import expand
 from cifar_model.storage import write_json
+from cifar_model.training.folder import this_host
 from tests.runs.test_queue import SETTINGS, launched, set_state  # noqa: F401
 from tests.runs.test_runs import home, wait_for  # noqa: F401
 from tests.runs.test_sweeps import learn, trials
@@ -111,6 +114,20 @@ def test_a_trial_that_was_stopped_before_its_turn_does_not_begin(home, trained):
     leave_letter(home / "s-02", "stop")
     all_of(sweep.Trial("s-02", 1e12, 1, {}, False))  # asked of another process, long ago
     assert len(trained.made) == 1
+
+
+def test_a_trial_that_outlives_ctrl_c_is_ended(home, monkeypatch):  # noqa: F811
+    make("s", trials(2))
+    monkeypatch.setattr(sweep, "END_SECONDS", 0.0)
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as process:
+        ticket = {"pid": process.pid, "pid_started": psutil.Process(process.pid).create_time(), "host": this_host()}
+        for name in ("s-01", "s-02"):
+            write_json(home / name / "status.json", {"state": "running", "updated": 1.0, **ticket})
+            write_json(home / name / LAUNCHER, {"time": 0.0, **ticket})
+        assert len(live_runs()) == 2
+        sweep._await_end(["s-01", "gone", "s-02"])
+        assert process.wait() != 0
+    assert [run.state for run in list_runs()] == ["interrupted", "interrupted"]
 
 
 def test_a_trial_on_a_cluster_takes_no_place_here(home, trained):  # noqa: F811
@@ -258,8 +275,8 @@ def test_trials_fall_behind_and_fail(home):  # noqa: F811
 
 @pytest.mark.ray
 @pytest.mark.training
-def test_a_trial_whose_node_is_lost_goes_on_from_its_last_epoch(home, ray_cluster):  # noqa: F811
-    node, killed = ray_cluster.add_node(), []
+def test_a_trial_whose_node_is_lost_goes_on_from_its_last_epoch(home, open_cluster):  # noqa: F811
+    node, killed = open_cluster.add(cpus=1), []
     settings = expand({"network": "seed-cnn", "data": "mini"}, {"seed": [0, 1], "epochs": [4]})
 
     def lose():
@@ -268,9 +285,9 @@ def test_a_trial_whose_node_is_lost_goes_on_from_its_last_epoch(home, ray_cluste
             killed.extend(read_run(name).status["pid"] for name in ("s-01", "s-02"))
             assert len(live_runs()) == 2 and live_here() == []
         finally:
-            ray_cluster.kill(node)
+            open_cluster.lose(node)
 
-    with sweep.places_for(settings, ray_cluster.address, cpus=1, gpus=0) as places:
+    with sweep.places_for(settings, open_cluster.address, cpus=1, gpus=0) as places:
         assert places.at_a_time == 2
         names = make("s", settings)
         thread = threading.Thread(target=lose)

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 
 import pytest
+from ray_cluster import PATIENCE
 from streamlit.testing.v1 import AppTest
 
 from cifar_model.runs.change import delete, request
@@ -14,7 +15,6 @@ from cifar_model.runs.follow import follow
 from cifar_model.runs.read import LIVE_STATES, list_runs, read_log, read_run
 from cifar_model.runs.start import resume_run, start_run
 from cifar_model.training.settings import Settings
-from tests.cluster.conftest import PATIENCE
 
 pytestmark = [pytest.mark.ray, pytest.mark.training]
 
