@@ -86,7 +86,7 @@ def test_a_training_on_the_cluster_is_followed_and_controlled_through_its_folder
 
 
 def test_a_lost_node_is_a_resumed_run(home, cluster):
-    start_run(tiny(40), "lost")
+    start_run(tiny(15), "lost")
     wait_for(lambda: len(read_run("lost").history) >= 2, "two epochs")
     host, done = host_of("lost"), read_run("lost").status["epoch"]
     cluster.lose(host)
@@ -101,7 +101,7 @@ def test_a_lost_node_is_a_resumed_run(home, cluster):
         wait_for(goes_on, "another node to go on with it")
         assert states <= set(LIVE_STATES)
         wait_for_state("lost", "finished")
-        assert epochs_of("lost") == list(range(1, 41))
+        assert epochs_of("lost") == list(range(1, 16))
         assert "Continuing after epoch" in (home / "lost" / "log.txt").read_text()
     finally:
         cluster.add()

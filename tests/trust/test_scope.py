@@ -16,6 +16,15 @@ def test_the_score_is_generalised_entropy_between_even_and_certain():
     assert (np.diff(scope_score(np.array([[1 - 9 * e, *[e] * 9] for e in (0.1, 0.05, 0.01, 1e-6)]))) > 0).all()
 
 
+def test_rounding_of_a_sure_answer_changes_nothing():
+    sure = np.full((3, 10), 1e-9, np.float32)
+    sure[:, 4] = np.nextafter(np.float32(1), np.float32([0, 1, 2]))
+    assert np.ptp(scope_score(sure)) < 1e-6
+    np.testing.assert_allclose(
+        scope_score(sure), 1 - 9 * (1e-9**0.1 / (10 * 0.09**0.1)) - 9e-9**0.1 / (10 * 0.09**0.1), atol=1e-6
+    )
+
+
 def test_threshold_flags_the_promised_share():
     rng = np.random.default_rng(1)
     held, new = rng.dirichlet(np.full(10, 0.3), 3000), rng.dirichlet(np.full(10, 0.3), 20000)

@@ -35,7 +35,10 @@ export const setInWords = (members, names, level) => {
 const GAMMA = 0.1, EVEN = 10 * (0.1 * 0.9) ** GAMMA;
 const SCORES = {
   // trust.scope's `scope_score`
-  generalisedEntropy: (raw) => 1 - raw.reduce((sum, p) => sum + Math.max(p * (1 - p), 0) ** GAMMA, 0) / EVEN,
+  generalisedEntropy: (raw) => {
+    const all = raw.reduce((sum, p) => sum + p, 0); // all - p: 1 - p is 0 where a sure answer was rounded to 1
+    return 1 - raw.reduce((sum, p) => sum + Math.max(p * (all - p), 0) ** GAMMA, 0) / EVEN;
+  },
 };
 
 /** Whether it looks like none of the ten; null where the card's score needs more than ten probabilities. */
