@@ -160,7 +160,7 @@ def test_every_network_of_the_lab(network):
     from cifar_model.networks.views import mirror_average
 
     import_keras().utils.set_random_seed(5)
-    built = build_network("lab-net" if network == "mirrored" else network)
+    built = build_network("seed-cnn" if network == "mirrored" else network)
     explainer = Explainer(mirror_average(built) if network == "mirrored" else built)
     pictures, _ = make_pictures(1, seed=4)
     pictures = pictures[:3]

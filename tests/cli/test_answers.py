@@ -193,7 +193,12 @@ def test_classify_draws_a_sheet(call, album, tmp_path):
         (("EMPTY", "--ray", "--out", "x"), 2, "No pictures in"),
         (("EMPTY/*.png", "--ray", "--out", "x"), 2, "nothing lies there"),
         (("ALBUM", "--ray", "--out", "ALBUM"), 2, "holds other files"),
-        (("ALBUM", "--ray", "127.0.0.1:1", "--out", "x"), 1, "No Ray cluster at 127.0.0.1:1: Connection refused"),
+        pytest.param(
+            ("ALBUM", "--ray", "127.0.0.1:1", "--out", "x"),
+            1,
+            "No Ray cluster at 127.0.0.1:1: Connection refused",
+            marks=pytest.mark.ray,
+        ),
     ],
 )
 def test_classify_misused(call, album, tmp_path, monkeypatch, arguments, code, message):
