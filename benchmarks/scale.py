@@ -94,7 +94,7 @@ def main(pictures, model, shard, times):
         f"command's own process would keep up with {driver_rate:,.0f}: from the two runs of {pictures:,} and of "
         f"{times * pictures:,}.",
         "Rows `computed` are arithmetic on these three figures: no storage, network or other work is in them.",
-        "Memory: the sums of the processes' resident sets at their peaks; what they share is counted in each. "
+        "Memory: the sums over the processes at their peaks, where Linux knows it with their parts of what they share. "
         f"From {pictures:,} to {times * pictures:,} pictures: {many.total - two.total:+,.0f} MB.",
     ]
     return table
@@ -145,7 +145,7 @@ def measure(arguments: list) -> Measured:
 def _watch(process: psutil.Process, found: Measured) -> None:
     while True:
         try:
-            driver = process.memory_info().rss / 1e6
+            driver = _megabytes(process)
             times = process.cpu_times()
             if process.status() == psutil.STATUS_ZOMBIE:
                 return
@@ -155,7 +155,7 @@ def _watch(process: psutil.Process, found: Measured) -> None:
         workers = total = 0.0
         for child in children:
             try:
-                size = child.memory_info().rss / 1e6
+                size = _megabytes(child)
                 total += size
                 workers += size * " ".join(child.cmdline()).startswith("ray::MapWorker")
             except psutil.Error:  # gone meanwhile
@@ -165,6 +165,12 @@ def _watch(process: psutil.Process, found: Measured) -> None:
         found.workers = max(found.workers, workers)
         found.total = max(found.total, driver + total)
         time.sleep(0.3)
+
+
+def _megabytes(process: psutil.Process) -> float:
+    """A process's memory, of what it shares with others its part: Ray's shared store would count in each of them."""
+    memory = process.memory_full_info()
+    return getattr(memory, "pss", memory.rss) / 1e6  # Linux alone knows the parts
 
 
 if __name__ == "__main__":
