@@ -206,3 +206,17 @@ def test_live_pause_stop_and_a_second_visitor(visit, server, wait_idle):
     assert json.loads((server.runs / "long" / "status.json").read_text())["state"] == "stopped"
     assert (server.runs / "long" / "model.keras").is_file()
     see(page.get_by_role("button", name="Continue"))
+
+    # The heading stands clear of the table below it, on a phone too.
+    for width, height in ((1280, 720), (390, 844)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_function("""() => {
+          const heading = [...document.querySelectorAll('h2')].find(e => e.innerText.trim() === 'Runs');
+          const words = document.createRange();
+          words.selectNodeContents(heading);
+          const { bottom } = words.getBoundingClientRect();
+          const tables = [...document.querySelectorAll('[data-testid=stDataFrame]')];
+          const tops = tables.map(table => table.getBoundingClientRect().top);
+          const below = Math.min(...tops.filter(top => top > heading.getBoundingClientRect().top));
+          return bottom <= below && below < bottom + 60;
+        }""")

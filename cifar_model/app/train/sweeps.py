@@ -107,10 +107,10 @@ def _open() -> None:
 def _row(run: RunInfo, varied: tuple[str, ...]) -> dict[str, Any]:
     return {
         "Run": run.name,
+        "Validation": validation_accuracy(run),  # what they are sorted by, also in sight on a phone
         "State": STATES[run.state][0],
         **{_title(field): value_in_words(run.settings[field]) for field in varied},
         "Epochs": f"{len(run.history)} of {run.settings.get('epochs', '?')}",
-        "Validation": validation_accuracy(run),
         "Test": run.test_accuracy,
     }
 
