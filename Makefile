@@ -20,7 +20,7 @@ check: lint
 
 # A browser test has the machine to itself: an app, its workers, a browser and a training are processes enough.
 test: $(VENV)/dev
-	$(PYTEST) -m "not browser"
+	$(PYTEST) -m "not browser" --durations 15
 	$(BIN)/python -m pytest -m browser
 
 lint: $(VENV)/dev
