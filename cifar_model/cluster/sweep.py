@@ -166,14 +166,17 @@ def _await_end(runs: Sequence[str]) -> None:
     """Wait until the trials' processes are gone, which Ray ends in its own time; those of this machine are made to."""
     begun = time.monotonic()
     while (waited := time.monotonic() - begun) < SILENT_SECONDS + 10:
-        live = [run for run in _remaining(runs) if run.is_live]
-        if not live:
+        launchers = [read_object(run.path / LAUNCHER) for run in _remaining(runs) if run.is_live]
+        ours = [launcher for launcher in launchers if "on_cluster" in launcher]  # not those that others have continued
+        if not ours:
             return
         if waited > END_SECONDS:
-            for launcher in (read_object(run.path / LAUNCHER) for run in live):
+            for launcher in ours:
                 with suppress(psutil.Error, KeyError):
                     if launcher["host"] == this_host():
-                        psutil.Process(launcher["pid"]).kill()
+                        process = psutil.Process(launcher["pid"])
+                        if abs(process.create_time() - launcher["pid_started"]) < 2:  # else its number is another's now
+                            process.kill()
         time.sleep(0.1)
 
 

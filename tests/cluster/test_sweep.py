@@ -124,6 +124,9 @@ def test_a_trial_that_outlives_ctrl_c_is_ended(home, monkeypatch):  # noqa: F811
         for name in ("s-01", "s-02"):
             write_json(home / name / "status.json", {"state": "running", "updated": 1.0, **ticket})
             write_json(home / name / LAUNCHER, {"time": 0.0, **ticket})
+        sweep._await_end(["s-01", "s-02"])  # continued by somebody else: no business of the sweep
+        for name in ("s-01", "s-02"):
+            write_json(home / name / LAUNCHER, {"time": 0.0, "on_cluster": False, **ticket})
         assert len(live_runs()) == 2
         sweep._await_end(["s-01", "gone", "s-02"])
         assert process.wait() != 0
