@@ -29,22 +29,28 @@ class Cluster:
     """A head node and nodes that are added, each started as on a machine of its own; close it at the end.
 
     address : HOST:PORT of the head
-    key : variables with which others may connect; {} where all may (`is_open`)
+    key : variables with which others may connect, or that say that all may (`is_open`)
 
-    The addresses are 127.0.0.2 and up: Ray takes 127.0.0.1 for another name of the machine's outer address.
+    The addresses lie in 127.0.0.0/8, in a network of this cluster alone: the port of a node that was lost may soon be
+    another's. Ray takes 127.0.0.1 for another name of the machine's outer address.
     """
 
     def __init__(self, *, cpus: int = 0, is_open: bool = False):
-        # Sockets lie below it, and the path of one may have 107 characters.
+        # Sockets lie below it, and the path of one may have 107 characters. Each node has its own: in a common one, as
+        # Ray would choose, a node unpacks our code anew while another's workers start in it.
         self._folder = Path(tempfile.mkdtemp(prefix="ray-test-", dir="/tmp"))
         self._processes: dict[str, subprocess.Popen] = {}
+        self._network = f"127.{1 + secrets.randbelow(254)}.{secrets.randbelow(256)}"
         self._next = 2
-        self.key = {} if is_open else {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        # Else Ray goes by whether this user has a token, which any Ray on one machine leaves behind.
+        self.key = {"RAY_AUTH_MODE": "disabled" if is_open else "token"}
+        if not is_open:
+            self.key["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         with socket.socket() as free:
-            free.bind(("127.0.0.2", 0))
-            self.address = f"127.0.0.2:{free.getsockname()[1]}"
+            free.bind((f"{self._network}.2", 0))
+            self.address = f"{self._network}.2:{free.getsockname()[1]}"
         port = self.address.partition(":")[2]
-        options = ("--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={self._folder}")
+        options = ("--head", f"--port={port}", "--include-dashboard=false")
         try:
             self.head = self._start(*options, cpus=cpus)
         except BaseException:
@@ -56,7 +62,7 @@ class Cluster:
         return self._start(f"--address={self.address}", cpus=cpus)
 
     def _start(self, *options: str, cpus: int) -> str:
-        host, self._next = f"127.0.0.{self._next}", self._next + 1
+        host, self._next = f"{self._network}.{self._next}", self._next + 1
         log = self._folder / f"{host}.log"
         # What a test sets is no business of the nodes, which are other machines.
         environment = {
@@ -67,8 +73,9 @@ class Cluster:
             process = subprocess.Popen(
                 [
                     sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", "--block", *options,
-                    f"--node-ip-address={host}", f"--num-cpus={cpus}", f"--object-store-memory={OBJECT_STORE}",
-                    "--min-worker-port=0", "--max-worker-port=0", "--disable-usage-stats",
+                    f"--node-ip-address={host}", f"--temp-dir={self._folder / host}", f"--num-cpus={cpus}",
+                    f"--object-store-memory={OBJECT_STORE}", "--min-worker-port=0", "--max-worker-port=0",
+                    "--disable-usage-stats",
                 ],
                 cwd=self._folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             )  # fmt: skip
@@ -79,9 +86,13 @@ class Cluster:
             time.sleep(0.1)
         return host
 
+    def processes(self, host: str) -> list[psutil.Process]:
+        """A node's processes, but for the first of them."""
+        return psutil.Process(self._processes[host].pid).children(recursive=True)
+
     def at_work(self, host: str, name: str) -> bool:
         """Whether one of a node's processes is an actor or runs a task of this name: "ray::NAME…"."""
-        for process in psutil.Process(self._processes[host].pid).children(recursive=True):
+        for process in self.processes(host):
             with suppress(psutil.Error):  # gone meanwhile
                 if " ".join(process.cmdline()).startswith(f"ray::{name}"):
                     return True

@@ -96,7 +96,7 @@ def evaluate(
     if mixes:
         if len(np.unique(labels)) < 2:
             raise SettingsError(f"--mixes needs images of two classes; these {len(labels)} are of one. Raise --limit.")
-        with progress_bar(PAIRS * len(SHARES)) as bar:
+        with progress_bar(min(PAIRS, len(labels)) * len(SHARES)) as bar:
 
             def believed(blends: np.ndarray) -> np.ndarray:
                 bar.update(len(blends))

@@ -149,10 +149,14 @@ def _set(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def _shipped() -> dict:
-    """The part of a runtime environment that brings this project to the other machines, once for each content."""
+    """The part of a runtime environment that brings this project to the other machines, once for each content.
+
+    Not eagerly: Ray would install it on a machine that joins for each earlier job again, in one folder, and delete what
+    the job before has just put there, where workers start by then (Ray 2.60, `download_and_unpack_package`).
+    """
     root = assets_dir().parent
     others = [f"/{entry.name}" for entry in os.scandir(root) if entry.name not in SHIPPED]
-    return {"working_dir": str(root), "excludes": [*others, "__pycache__"]}
+    return {"working_dir": str(root), "excludes": [*others, "__pycache__"], "config": {"eager_install": False}}
 
 
 def _why_not(error: Exception, address: str | None) -> str:
@@ -161,6 +165,11 @@ def _why_not(error: Exception, address: str | None) -> str:
     text = "\n".join(texts)
     if address is None:
         return f"Ray can't start on this machine: {texts[-1].splitlines()[-1]}"
+    if "uthentication" in text or "InvalidAuthToken" in text:
+        return (
+            f"The Ray cluster at {address} wants its token, and this command has none or another. Set "
+            "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN as on its head node, or copy its file ~/.ray/auth_token."
+        )
     if "Version mismatch" in text:
         pairs = [f"Ray {ray}, Python {python}" for ray, python in re.findall(r"Ray: (\S+)\s+Python: (\S+)", text)]
         there, here = pairs[:2] if len(pairs) > 1 else ("another version", f"Python {sys.version.split()[0]}")

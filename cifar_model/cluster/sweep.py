@@ -155,11 +155,17 @@ def train_trials(name: str, runs: Sequence[str], places: Places, *, stop_early: 
                 _note_failure(result.config["trial"]["run"], result.error)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        with runs_lock():
-            for run in _remaining(runs):
-                if run.state == "queued":
-                    withdraw(run)
+        _withdraw_all(runs)
         _await_end(runs)
+
+
+def _withdraw_all(runs: Sequence[str]) -> None:
+    """Take out those that wait for this process, not those that somebody has put into the app's queue meanwhile."""
+    me = {"by_another": True, "pid": os.getpid(), "host": this_host()}
+    with runs_lock():
+        for run in _remaining(runs):
+            if run.state == "queued" and me.items() <= run.status.items():
+                withdraw(run)
 
 
 def _await_end(runs: Sequence[str]) -> None:

@@ -35,7 +35,7 @@ def main() -> None:
     with sending():
         while cluster_address() and not is_held() and (waiting := due(list_runs())):
             try:
-                with connected(_address(), namespace=NAMESPACE):
+                with connected(_address(), namespace=NAMESPACE, environment=_environment()):
                     _hand_over_all(waiting)
             except Exception as error:
                 traceback.print_exc()
@@ -48,6 +48,13 @@ def _address() -> str:
     if text == EMBEDDED or not (address := address_of(text)):
         raise SettingsError(f"{ADDRESS} is {text!r}: give HOST:PORT of the cluster's head node, or nothing for none.")
     return address
+
+
+def _environment() -> dict[str, str]:
+    """Variables for all trainings."""
+    threads = str(max(1, math.ceil(_needs()["CPU"])))
+    given = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return {**given, "CIFAR_LAB_RUNS": str(runs_dir().absolute()), "TF_NUM_INTRAOP_THREADS": threads}
 
 
 def _hand_over_all(waiting: list[RunInfo]) -> None:
@@ -76,9 +83,6 @@ def _hand_over(run: RunInfo, needs: dict[str, float]) -> None:
         if ticket.get("time") == time_of_ticket:
             write_json(run.path / TICKET, ticket | {"sent": True})  # before it can be taken
     path = str(run.path.absolute())
-    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    environment["CIFAR_LAB_RUNS"] = str(runs_dir().absolute())
-    environment["TF_NUM_INTRAOP_THREADS"] = str(max(1, math.ceil(needs["CPU"])))
     ray.remote(Training).options(
         name=f"{path} {time_of_ticket!r}",
         get_if_exists=True,  # Ray knows it already, and it waits or is on its way to another node
@@ -87,7 +91,6 @@ def _hand_over(run: RunInfo, needs: dict[str, float]) -> None:
         num_cpus=needs["CPU"],
         num_gpus=needs["GPU"],
         memory=needs["memory"],
-        runtime_env={"env_vars": environment},
     ).remote(path, time_of_ticket)
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 EVALUATION_BATCH = 500
-OUTSIDE_IMAGES = 2_000  # generated pictures that show nothing, for the histogram
+OUTSIDE_IMAGES = 2_000  # generated pictures that show nothing, for the histogram; no more than test images
 SCOPE_BINS = 40
 FEWEST_HELD_OUT = 100  # images that a network has not seen, to measure it again
 
@@ -82,7 +82,7 @@ def assess(
     """
     chosen_by, held, raw, nothing = (
         outputs(network, images, between)[0]
-        for images in (selection[0], untouched[0], test[0], outside_pictures(OUTSIDE_IMAGES, seed=0))
+        for images in (selection[0], untouched[0], test[0], outside_pictures(min(OUTSIDE_IMAGES, len(test[1])), seed=0))
     )
     held_labels, labels = untouched[1], test[1]
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from cifar_model.data.split import fingerprints
 
-PAIRS = 1_000
+PAIRS = 1_000  # and no more than images
 SHARES = tuple(number / 10 for number in range(1, 10))
 BATCH_PAIRS = 50
 
@@ -46,7 +46,7 @@ def mix_scores(
     images: np.ndarray,
     labels: np.ndarray,
     *,
-    pairs: int = PAIRS,
+    pairs: int | None = None,
     seed: int = 0,
     between: Callable[[], None] = lambda: None,
 ) -> dict:
@@ -58,7 +58,7 @@ def mix_scores(
     ----------
     predict : from uint8 (n, 32, 32, 3) to probabilities (n, 10)
     images, labels : uint8 (n, 32, 32, 3) and int (n,), images that the network didn't learn from
-    pairs, seed : see `draw_pairs`
+    pairs, seed : see `draw_pairs`; by default 1,000 pairs, no more than images
     between : called after each batch
 
     Returns
@@ -68,6 +68,7 @@ def mix_scores(
         better; "parents_mass": mean of both parents' probabilities together; "top_two": share of the pairs whose two
         classes are the two most probable at 50 %.
     """
+    pairs = pairs or min(PAIRS, len(labels))
     chosen = draw_pairs(images, labels, pairs, seed=seed)
     shares = np.array(SHARES, np.float32)
     errors, masses, top_two = [], [], []

@@ -96,7 +96,7 @@ def test_the_commands_in_the_cards_still_run(shipped, tiny_cifar10, tmp_path, mo
     words = shlex.split(card["command"])
     assert words[:4] == ["python", "-m", "cifar_model", "train"]
     small = ["--data", str(tiny_cifar10), "--epochs", "1", "--batch-size", "50", "--validation", "0.05"]
-    small += ["--fraction", "0.3", "--precision", "float32"]
+    small += ["--fraction", "0.1", "--precision", "float32"]
     result = CliRunner().invoke(main, [*words[3:], *small])
     assert result.exit_code == 0, result.output
     again = json.loads((tmp_path / "runs" / words[words.index("--run") + 1] / "card.json").read_text(encoding="utf-8"))

@@ -243,7 +243,7 @@ def test_ctrl_c_leaves_the_sweep_to_the_queue(home, launched, monkeypatch):  # n
 def test_a_real_sweep_is_killed_and_resumed(home, monkeypatch):  # noqa: F811
     monkeypatch.setenv("CIFAR_LAB_MAX_RUNS", "2")
     settings = expand(
-        {"network": "seed-cnn", "recipe": "seed", "data": "mini"},
+        {"network": "seed-cnn", "recipe": "seed", "data": "mini", "fraction": 0.5},
         {"learning_rate": [1e-3, 3e-3], "batch_size": [125], "epochs": [2]},
     )
     sweeps.start_sweep("real", settings, ["learning_rate"])

@@ -98,7 +98,7 @@ def test_a_run_ends_with_all_that_tells_how_far_to_trust_it(run, scored):
     assert scope["false_alarms"] == pytest.approx(1 - found.in_scope.mean())
     np.testing.assert_allclose(found.scope, scope_score(found.raw), atol=1e-6)
     assert told["class_coverage"]["dog"] == pytest.approx(sets[labels == 5, 5].mean())
-    assert card["mixes"]["pairs"] == 1000 and 0.2 < card["mixes"]["parents_mass"] <= 1
+    assert card["mixes"]["pairs"] == 100 and 0.2 < card["mixes"]["parents_mass"] <= 1
     assert sum(scope["histogram"]["test"]) == 100
     assert len(scope["histogram"]["edges"]) == len(scope["histogram"]["outside"]) + 1
 
