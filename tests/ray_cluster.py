@@ -25,27 +25,29 @@ QUICKLY = {
 }
 
 
+def new_key() -> dict[str, str]:
+    """Variables with a token that nobody else has."""
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+
+
 class Cluster:
     """A head node and nodes that are added, each started as on a machine of its own; close it at the end.
 
     address : HOST:PORT of the head
-    key : variables with which others may connect, or that say that all may (`is_open`)
+    key : variables with which others may connect
 
     The addresses lie in 127.0.0.0/8, in a network of this cluster alone: the port of a node that was lost may soon be
     another's. Ray takes 127.0.0.1 for another name of the machine's outer address.
     """
 
-    def __init__(self, *, cpus: int = 0, is_open: bool = False):
+    def __init__(self, *, cpus: int = 0, key: dict[str, str] | None = None):
         # Sockets lie below it, and the path of one may have 107 characters. Each node has its own: in a common one, as
         # Ray would choose, a node unpacks our code anew while another's workers start in it.
         self._folder = Path(tempfile.mkdtemp(prefix="ray-test-", dir="/tmp"))
         self._processes: dict[str, subprocess.Popen] = {}
         self._network = f"127.{1 + secrets.randbelow(254)}.{secrets.randbelow(256)}"
         self._next = 2
-        # Else Ray goes by whether this user has a token, which any Ray on one machine leaves behind.
-        self.key = {"RAY_AUTH_MODE": "disabled" if is_open else "token"}
-        if not is_open:
-            self.key["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        self.key = key or new_key()
         with socket.socket() as free:
             free.bind((f"{self._network}.2", 0))
             self.address = f"{self._network}.2:{free.getsockname()[1]}"

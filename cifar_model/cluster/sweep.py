@@ -150,9 +150,9 @@ def train_trials(name: str, runs: Sequence[str], places: Places, *, stop_early: 
                 callbacks=[Look()],
             ),
         )
-        for result in tuner.fit():
+        for run, result in zip(runs, tuner.fit(), strict=True):  # whose own config is None if it never began
             if result.error:
-                _note_failure(result.config["trial"]["run"], result.error)
+                _note_failure(run, result.error)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         _withdraw_all(runs)

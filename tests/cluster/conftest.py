@@ -1,10 +1,15 @@
 """Ray clusters that the tests of this folder share."""
 
+import os
 import sys
 from contextlib import closing
 
 import pytest
-from ray_cluster import Cluster
+from ray_cluster import Cluster, new_key
+
+# Ray looks once in a process whether there is a token; without one it makes one, in the user's home folder.
+KEY = new_key()
+os.environ |= KEY
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +26,7 @@ def cluster():
 def open_cluster():
     """A head node with one processor, to which this process can connect; a test that adds a node takes it away."""
     _needs_loopback()
-    with closing(Cluster(cpus=1, is_open=True)) as cluster:
+    with closing(Cluster(cpus=1, key=KEY)) as cluster:
         yield cluster
 
 

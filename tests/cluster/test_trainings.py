@@ -202,7 +202,7 @@ def test_the_page_starts_it_and_says_where_it_waits(home, cluster, monkeypatch):
     assert run.name in [one.value for one in at.subheader] and "finished" in at.get("progress")[0].proto.text.lower()
 
 
-def test_storage_that_the_nodes_do_not_share_is_named_with_them(home, monkeypatch, tmp_path):
+def test_storage_that_the_nodes_do_not_share_is_named_with_them(home, cluster, monkeypatch, tmp_path):
     (tmp_path / "mine").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CIFAR_LAB_RUNS", "/proc/self/cwd/mine")  # another folder for each process
@@ -210,4 +210,4 @@ def test_storage_that_the_nodes_do_not_share_is_named_with_them(home, monkeypatc
     run = wait_for_state("alone", "failed")
     first, _, nodes = run.message.partition("\n")
     assert "2 of the cluster's 2 nodes can't use the folder of runs" in first and "No such file" in nodes
-    assert "(127.0.0." in nodes
+    assert f"({cluster.address.rpartition('.')[0]}." in nodes
