@@ -30,10 +30,9 @@ lint: $(VENV)/dev
 	$(BIN)/ty check --python $(VENV)
 	$(if $(wildcard $(BIN)/oxlint*),$(BIN)/oxlint --deny-warnings --quiet cifar_model,@echo "oxlint has no package for this machine.")
 
-# The quick tests on another Python: make test-python PYTHON=python3.13
+# All tests on another Python: make test-python PYTHON=python3.13
 test-python:
-	$(MAKE) VENV=.venv-$(notdir $(PYTHON)) PYTHON=$(PYTHON) .venv-$(notdir $(PYTHON))/dev
-	.venv-$(notdir $(PYTHON))/bin/python -m pytest -n $(JOBS) --dist loadfile -m "not browser and not training and not ray"
+	$(MAKE) VENV=.venv-$(notdir $(PYTHON)) PYTHON=$(PYTHON) test
 
 # The shipped networks, opened by other versions of Keras.
 keras-versions: $(VENV)/dev
