@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from helpers import REPOSITORY, make_pictures, write_parquet
 
 NEEDS_DATA = "needs CIFAR-10"
 _CIFAR10_DIR = os.environ.get("CIFAR10_DIR")
+
+# A shell has its background jobs ignore Ctrl-C, and what tests start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # In these folders the generated pictures are there to be learnt from.
