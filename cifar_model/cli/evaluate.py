@@ -19,7 +19,7 @@ from cifar_model.trust.answer_sets import LEVELS, evaluate_sets
 from cifar_model.trust.calibration import expected_calibration_error, reliability_bins
 from cifar_model.trust.doubts import data_doubts
 from cifar_model.trust.metrics import accuracy_score, confusion_matrix, cross_entropy_loss, precision_recall
-from cifar_model.trust.mixes import PAIRS, SHARES, mix_scores
+from cifar_model.trust.mixes import SHARES, mix_scores, pairs_of
 
 
 @click.command()
@@ -96,7 +96,7 @@ def evaluate(
     if mixes:
         if len(np.unique(labels)) < 2:
             raise SettingsError(f"--mixes needs images of two classes; these {len(labels)} are of one. Raise --limit.")
-        with progress_bar(min(PAIRS, len(labels)) * len(SHARES)) as bar:
+        with progress_bar(pairs_of(len(labels)) * len(SHARES)) as bar:
 
             def believed(blends: np.ndarray) -> np.ndarray:
                 bar.update(len(blends))

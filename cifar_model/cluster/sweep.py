@@ -24,7 +24,7 @@ from cifar_model.runs.change import leave_letter
 from cifar_model.runs.hold import is_held
 from cifar_model.runs.memory import estimate_memory
 from cifar_model.runs.queue import withdraw
-from cifar_model.runs.read import RunInfo, read_run, runs_lock
+from cifar_model.runs.read import RunInfo, process_of, read_run, runs_lock
 from cifar_model.runs.records import read_object
 from cifar_model.runs.remote import LAUNCHER, SILENT_SECONDS
 from cifar_model.runs.sweeps import read_sweep
@@ -178,11 +178,9 @@ def _await_end(runs: Sequence[str]) -> None:
             return
         if waited > END_SECONDS:
             for launcher in ours:
-                with suppress(psutil.Error, KeyError):
-                    if launcher["host"] == this_host():
-                        process = psutil.Process(launcher["pid"])
-                        if abs(process.create_time() - launcher["pid_started"]) < 2:  # else its number is another's now
-                            process.kill()
+                with suppress(psutil.Error):
+                    if launcher.get("host") == this_host():
+                        process_of(launcher).kill()
         time.sleep(0.1)
 
 

@@ -357,18 +357,26 @@ def _status(path: Path) -> tuple[dict[str, Any], bool]:
 
 
 def _is_alive(path: Path, told: dict[str, Any]) -> bool:
-    """Whether this very process runs: a number that another process has taken over since doesn't count."""
-    pid, started = told.get("pid"), told.get("pid_started")
+    """Whether a process runs, here or elsewhere."""
     if told.get("host", this_host()) != this_host():  # a replica of the app in another container, or elsewhere
         return is_heard(path)
-    if not pid:
-        return False
     try:
-        process = psutil.Process(pid)
-        if started is not None and abs(process.create_time() - started) > 2:
-            return False
-        return process.status() != psutil.STATUS_ZOMBIE
+        return process_of(told).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
     except psutil.AccessDenied:
         return True
+
+
+def process_of(told: dict[str, Any]) -> psutil.Process:
+    """The very process of this machine that a status or a ticket names.
+
+    Raises psutil.NoSuchProcess where it is gone, or another process has taken over its number; psutil.AccessDenied.
+    """
+    pid, started = told.get("pid"), told.get("pid_started")
+    if not pid:
+        raise psutil.NoSuchProcess(0)
+    process = psutil.Process(pid)
+    if started is not None and abs(process.create_time() - started) > 2:
+        raise psutil.NoSuchProcess(pid)
+    return process

@@ -6,9 +6,14 @@ import numpy as np
 
 from cifar_model.data.split import fingerprints
 
-PAIRS = 1_000  # and no more than images
+PAIRS = 1_000
 SHARES = tuple(number / 10 for number in range(1, 10))
 BATCH_PAIRS = 50
+
+
+def pairs_of(images: int) -> int:
+    """How many pairs of so many images are scored, unless somebody asks for more: 1,000, and no more than images."""
+    return min(PAIRS, images)
 
 
 def draw_pairs(images: np.ndarray, labels: np.ndarray, pairs: int = PAIRS, *, seed: int = 0) -> np.ndarray:
@@ -58,7 +63,7 @@ def mix_scores(
     ----------
     predict : from uint8 (n, 32, 32, 3) to probabilities (n, 10)
     images, labels : uint8 (n, 32, 32, 3) and int (n,), images that the network didn't learn from
-    pairs, seed : see `draw_pairs`; by default 1,000 pairs, no more than images
+    pairs, seed : see `draw_pairs`; by default `pairs_of` as many images
     between : called after each batch
 
     Returns
@@ -68,7 +73,7 @@ def mix_scores(
         better; "parents_mass": mean of both parents' probabilities together; "top_two": share of the pairs whose two
         classes are the two most probable at 50 %.
     """
-    pairs = pairs or min(PAIRS, len(labels))
+    pairs = pairs or pairs_of(len(labels))
     chosen = draw_pairs(images, labels, pairs, seed=seed)
     shares = np.array(SHARES, np.float32)
     errors, masses, top_two = [], [], []

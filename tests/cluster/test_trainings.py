@@ -63,21 +63,10 @@ def wait_for_state(name, *states):
 @pytest.mark.parametrize("key", [{}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}])
 def test_who_has_no_token_is_told_so(cluster, tmp_path, key):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
-    command = [
-        sys.executable,
-        "-m",
-        "cifar_model",
-        "sweep",
-        "--data",
-        "mini",
-        "--seed",
-        "0..1",
-        "--ray",
-        cluster.address,
-    ]
-    told = subprocess.run(
-        command, env=environment | {"HOME": str(tmp_path)} | key, cwd=REPOSITORY, capture_output=True, text=True
-    )
+    environment |= {"HOME": str(tmp_path)} | key
+    options = ["--data", "mini", "--seed", "0..1", "--ray", cluster.address]
+    command = [sys.executable, "-m", "cifar_model", "sweep", *options]
+    told = subprocess.run(command, env=environment, cwd=REPOSITORY, capture_output=True, text=True)
     assert told.returncode == 1 and told.stderr.startswith("Error: The Ray cluster at"), told.stderr
     assert "wants its token" in told.stderr and len(told.stderr.splitlines()) == 1
 

@@ -223,13 +223,7 @@ def test_runs_and_their_epochs_are_models(finished):
 
 def test_lab_net_trains_with_muon_and_resolutions_and_answers_alike_in_float32(tiny_cifar10, tmp_path):
     settings = Settings(
-        network="lab-net",
-        recipe="full",
-        epochs=2,
-        batch_size=120,
-        data=str(tiny_cifar10),
-        precision="bfloat16",
-        fraction=0.3,
+        network="lab-net", recipe="full", epochs=2, batch_size=120, data=str(tiny_cifar10), precision="bfloat16"
     )
     card = train(settings, tmp_path / "lab").stored
     assert card["averaging"] == "mirror" and card["precision"] == "bfloat16"
