@@ -1,11 +1,14 @@
 """Two processes of the app behind the very proxy of deploy/compose.yaml, without containers."""
 
 import asyncio
+import contextlib
+import http.server
 import os
 import re
 import shutil
 import socket
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -61,11 +64,11 @@ def two(home):
         yield {"app1": first, "app2": second}
 
 
-@pytest.fixture
-def proxy(two, tmp_path):
-    """The proxy's address."""
+@contextlib.contextmanager
+def proxied(first, second):
+    """The address of a proxy before the servers at two addresses."""
     address = f"127.0.0.1:{free_port()}"
-    places = {f"LAB_APP_{name[-1]}": server.address for name, server in two.items()}
+    places = {"LAB_APP_1": first, "LAB_APP_2": second}
     process = subprocess.Popen(
         [proxy_program(), "-W", "-db", "-f", DEPLOY / "haproxy.cfg"], env=os.environ | places | {"LAB_BIND": address}
     )
@@ -77,6 +80,13 @@ def proxy(two, tmp_path):
             one.kill()
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def proxy(two):
+    """The address of the proxy before both."""
+    with proxied(*(server.address for server in two.values())) as address:
+        yield address
 
 
 def answers(address):
@@ -134,6 +144,48 @@ def test_a_visit_stays_with_one_process_and_finds_another_when_that_is_gone(two,
     run = read_run(name)
     assert run.is_live  # the training was no part of the process that started it
     psutil.Process(read_object(run.path / "launcher.json")["pid"]).kill()
+
+
+@contextlib.contextmanager
+def answering(asked, goes):
+    """A server that is well by its own word, and closes without an answer where it ``goes``; notes what it is asked."""
+
+    class Answers(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            if self.path != "/_stcore/health":
+                asked.append((self.server.server_port, self.command))
+                if goes:
+                    return
+            self.send_response(200)
+            self.end_headers()
+
+        do_PUT = do_GET
+
+        def log_message(self, *what): ...
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def test_a_page_asked_of_a_process_that_goes_comes_from_the_other_and_an_upload_is_not_repeated():
+    asked = []
+    with (
+        answering(asked, goes=True) as gone,
+        answering(asked, goes=False) as other,
+        proxied(*(f"127.0.0.1:{one.server_port}" for one in (gone, other))) as address,
+    ):
+        assert place_given(address, "lab_app=app1") == "lab_app=app2"
+        assert asked[-1] == (other.server_port, "GET")
+        asked.clear()
+        upload = urllib.request.Request(
+            f"http://{address}/", headers={"Cookie": "lab_app=app1"}, data=b"x", method="PUT"
+        )
+        with pytest.raises(urllib.error.HTTPError, match="502"):
+            urllib.request.urlopen(upload, timeout=30)
+        assert asked == [(gone.server_port, "PUT")]
 
 
 def test_the_compose_file_names_what_the_proxy_needs():
