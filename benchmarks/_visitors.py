@@ -106,6 +106,7 @@ class Visitor:
         self.answered: float | None = None
         self._states: dict = {}
         self._in_fragment = False
+        self._fragments: dict[str, str] = {}  # of widgets that belong to one, by id
 
     async def __aenter__(self) -> "Visitor":
         from websockets.asyncio.client import connect
@@ -178,7 +179,8 @@ class Visitor:
 
     async def _change(self, state, keep: bool = True) -> None:
         self._states[state.id] = state
-        await self.run(page_script_hash=self.hash)
+        fragment = self._fragments.get(state.id)
+        await self.run(page_script_hash=self.hash, **({"fragment_id": fragment} if fragment else {}))
         if not keep:
             del self._states[state.id]
 
@@ -199,8 +201,10 @@ class Visitor:
         over = (ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY)
         while True:
             reply = await self._receive()
-            if reply.WhichOneof("type") == "script_finished" and reply.script_finished in over:
-                return
+            if reply.WhichOneof("type") == "script_finished":
+                if reply.script_finished in over:
+                    return
+                self._in_fragment = False  # what follows is a run of the whole page
 
     async def _receive(self):
         from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
@@ -219,7 +223,10 @@ class Visitor:
         elif kind == "page_info_changed":
             self.query = reply.page_info_changed.query_string
         elif kind == "delta":
-            self._note(reply.delta.new_element)
+            element = reply.delta.new_element
+            self._note(element)
+            if reply.delta.fragment_id and (of := element.WhichOneof("type")):
+                self._fragments[getattr(getattr(element, of), "id", "")] = reply.delta.fragment_id
         return reply
 
     def _note(self, element) -> None:

@@ -23,7 +23,7 @@ import psutil
 from PIL import Image
 from websockets.exceptions import ConnectionClosed
 
-from benchmarks._common import Table, benchmark, installed, say
+from benchmarks._common import Table, benchmark, held_bytes, installed, say
 from benchmarks._visitors import ROOT, Server, Visitor, put_file, serving, write_old_runs
 from cifar_model.runs.owners import fingerprint, write_owner
 from cifar_model.storage import assets_dir, write_json
@@ -330,7 +330,7 @@ def watching(pid: int) -> Iterator[list[float]]:
         while not over.wait(0.3):
             with contextlib.suppress(psutil.Error, OSError):
                 process = psutil.Process(pid)
-                held = sum(_held(one) for one in (process, *process.children(recursive=True)))
+                held = sum(held_bytes(one) for one in (process, *process.children(recursive=True)))
                 peak[0] = max(peak[0], held / 1e6)
 
     watcher = threading.Thread(target=watch, daemon=True)
@@ -340,13 +340,6 @@ def watching(pid: int) -> Iterator[list[float]]:
     finally:
         over.set()
         watcher.join()
-
-
-def _held(process: psutil.Process) -> int:
-    """Bytes of a process: what is shared with others counts in part, where the system tells (Linux)."""
-    with contextlib.suppress(psutil.Error, AttributeError):
-        return process.memory_full_info().pss
-    return process.memory_info().rss
 
 
 if __name__ == "__main__":

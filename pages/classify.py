@@ -10,7 +10,7 @@ from cifar_model.app.shared import resources
 from cifar_model.app.shared.options import choose_models
 from cifar_model.app.shared.page import guarded, header
 
-resources.answering()  # starts with the first page, long before it is asked
+resources.warm_up()
 with guarded():
     models, reading = choose_models(header("Classify", "What does a network believe about your picture?"))
     answers: Visit = st.session_state.setdefault("answers", Visit())

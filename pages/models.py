@@ -6,7 +6,7 @@ from cifar_model.app.shared import resources
 from cifar_model.app.shared.options import choose_models
 from cifar_model.app.shared.page import guarded, header
 
-resources.answering()  # starts with the first page, long before it is asked
+resources.warm_up()
 with guarded():
     place = header("Models", "How accurate is a network, where does it err, and how far can you trust it?")
     models, _ = choose_models(place)

@@ -54,7 +54,33 @@ def test_nothing_below_the_app_imports_streamlit():
 
 
 def test_worker_process_loads_no_streamlit():
-    assert "streamlit" not in loaded_after("import cifar_model.app.workers.jobs, cifar_model.app.workers.process")
+    names = [path.stem for path in (PACKAGE / "app" / "workers").glob("*.py")]
+    assert "jobs" in names
+    code = "".join(f"import cifar_model.app.workers.{name}\n" for name in names if name != "__init__")
+    assert "streamlit" not in loaded_after(code)
+
+
+def test_who_decodes_pictures_loads_nothing_that_answers():
+    code = """
+import sys
+from pathlib import Path
+from cifar_model.app.workers.jobs import JOBS
+assert JOBS["prepare"](Path("assets/samples/dog.webp"), "dog").pixels.shape == (32, 32, 3)
+assert not [name for name in sys.modules if name.startswith(("cifar_model.answering", "cifar_model.networks"))]
+"""
+    assert not loaded_after(code) & {"pandas", "altair"}
+
+
+def test_pages_without_a_table_load_no_pandas(tmp_path):
+    code = """
+from streamlit.testing.v1 import AppTest
+at = AppTest.from_file("streamlit_app.py", default_timeout=400).run()
+for page in ("blend", "live", "train", "classify"):
+    at.switch_page(f"pages/{page}.py").run()
+    assert not at.exception, at.exception
+"""
+    loaded = loaded_after(code, CIFAR_LAB_RUNS=str(tmp_path / "runs"), CIFAR_LAB_CACHE=str(tmp_path / "cache"))
+    assert not loaded & {"pandas", "pyarrow"}  # a second between the first text and the first answer
 
 
 @pytest.mark.skipif(not list((assets_dir() / "models").glob("*")), reason="no bundled model in this checkout")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +32,14 @@ def mini_source() -> Source | None:
 
 def mini_counts() -> tuple[int, int]:
     """How many distilled images there are to train and to validate with, by the size of their files; 0 where none."""
-    counts = []
     source = mini_source()
-    for file in source.files if source else ():
-        with Image.open(file) as sheet:  # reads the head alone
-            counts.append(sheet.width * sheet.height // IMAGE_SIZE**2)
-    return (counts[0], counts[1]) if counts else (0, 0)
+    return (_count(source.files[0]), _count(source.files[1])) if source else (0, 0)
+
+
+@lru_cache(maxsize=8)
+def _count(sheet: Path) -> int:
+    with Image.open(sheet) as image:  # reads the head alone
+        return image.width * image.height // IMAGE_SIZE**2
 
 
 def mini_score(network: str) -> tuple[float, int] | None:

@@ -7,6 +7,7 @@ import numpy as np
 import streamlit as st
 
 from cifar_model.answering.answer import Answer
+from cifar_model.app.blend.choose import choose_blend
 from cifar_model.app.blend.downloads import show_downloads
 from cifar_model.app.blend.live import COARSE, STEPS, show_live
 from cifar_model.app.shared import resources
@@ -25,7 +26,14 @@ LOOK_SECONDS = 0.5  # between two words on how far it is
 
 
 @st.fragment
-def show_blend(blend: Blend, mode: str, models: list[ModelInfo], reading: Reading) -> None:
+@guarded()
+def show_blend(blend: Blend, models: list[ModelInfo], reading: Reading) -> None:
+    """The choice of pictures, and what becomes of their mix; of the page only this is drawn again for another blend."""
+    _show_mix(blend, choose_blend(blend), models, reading)
+
+
+@st.fragment
+def _show_mix(blend: Blend, mode: str, models: list[ModelInfo], reading: Reading) -> None:
     """The mixed picture, the beliefs and the curves, all of which follow the slider in the browser alone."""
     with guarded():
         frames, sprite = resources.mix(blend.pictures["a"].pixels, blend.pictures["b"].pixels, mode)

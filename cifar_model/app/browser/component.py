@@ -11,9 +11,9 @@ _FOLDER = Path(__file__).parent
 def component(name: str):
     """A browser component: the base, then NAME/NAME.js with NAME.css and NAME.html where there are any.
 
-    Returns a function of key, data and callbacks that mounts it. The data carries the time of its last change:
-    Streamlit's front end may deliver the first two states of a component in the wrong order, and base.js leaves
-    out what is older than what is shown.
+    Returns a function of key, data and callbacks that mounts it; the script gets the data in a list of one. The data
+    carries the time of its last change: Streamlit's front end may deliver the first two states of a component in the
+    wrong order, and base.js leaves out what is older than what is shown.
     """
 
     def read(name: str, suffix: str) -> str:
@@ -32,6 +32,7 @@ def component(name: str):
         if data != before:
             changed = max(changed + 1, time.time_ns() // 1000)
             st.session_state[f"shown_{key}"] = data, changed
-        mount(key=key, data=data | {"changed": changed}, **callbacks)
+        # In a list: a dict's values Streamlit examines for data frames, and imports pandas for it, half a second.
+        mount(key=key, data=[data | {"changed": changed}], **callbacks)
 
     return place

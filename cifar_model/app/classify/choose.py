@@ -6,6 +6,7 @@ from cifar_model.app.classify.answers import Entry, Visit
 from cifar_model.app.classify.own import CHOSEN, Own, own_pictures
 from cifar_model.app.shared.gallery import gallery, sample_gallery, tile
 from cifar_model.app.shared.names import plain_name
+from cifar_model.app.shared.page import guarded
 from cifar_model.app.shared.parts import shows
 from cifar_model.app.shared.remembered import kept_widget
 from cifar_model.app.shared.taken import take_in
@@ -16,6 +17,7 @@ from cifar_model.models.folder import ModelInfo
 WAYS = {"files": "Files", "folder": "Folder", "camera": "Camera"}
 TILE = "5.3rem"
 STRIP = 30  # own pictures in the strip; all of them are in the gallery below
+ARRIVED = "pictures_arrived"  # session key: some have come since the page was drawn
 SAMPLE = "sample-"  # begins the id of a sample photograph
 
 
@@ -77,8 +79,10 @@ def _choose(identity: str) -> None:
     st.session_state[CHOSEN] = identity
 
 
+@st.fragment
+@guarded()
 def _add(own: Own) -> None:
-    """The row that takes pictures in."""
+    """The row that takes pictures in; the rest of the page is drawn again only when some have come."""
 
     def arrived(key: str) -> None:
         files = arrivals(st.session_state[key])
@@ -90,7 +94,10 @@ def _add(own: Own) -> None:
         if added := own.add(files):
             _choose(added[0])
         own.beyond += refused_uploads()
+        st.session_state[ARRIVED] = True
 
+    if st.session_state.pop(ARRIVED, False):
+        st.rerun()
     with st.container(horizontal=True, vertical_alignment="center", key="adding_pictures"):
         way = kept_widget(
             st.segmented_control, "Add your own pictures from", list(WAYS), format_func=WAYS.get, default="files",

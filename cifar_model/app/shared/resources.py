@@ -75,6 +75,12 @@ def drawing() -> Worker:
     return Worker(processes=DECODERS, owner=_visitor)
 
 
+def warm_up() -> None:
+    """Start what answers and what decodes with the first page, before either is asked."""
+    drawing()
+    answering()
+
+
 def _visitor() -> str | None:
     """Whose page is being drawn: visitors take turns with the workers. None in the background, which is one of them."""
     context = get_script_run_ctx(suppress_warning=True)
@@ -139,9 +145,8 @@ def sample_path(name: str) -> Path:
 
 @st.cache_resource(show_spinner=False)
 def samples() -> dict[str, Picture]:
-    """The ten sample photographs by class."""
-    jobs = {name: drawing().submit("prepare", sample_path(name), name) for name in CLASS_NAMES}
-    return {name: job.result(60) for name, job in jobs.items()}
+    """The ten sample photographs by class: one job, for which no second process is started."""
+    return drawing().call("prepare_all", {name: sample_path(name) for name in CLASS_NAMES})
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from cifar_model.app.train.words import CHART_HEIGHT, EXPLAIN
@@ -17,6 +16,8 @@ def compare_runs(found: list[RunInfo]) -> None:
     learned = {run.name: run for run in found if run.history}
     if len(learned) < 2:
         return
+    import pandas as pd  # half a second, of no use before
+
     st.subheader("Compare", anchor=False)
     if "train_compare" in st.session_state:  # a run may have been deleted or renamed since
         kept = [name for name in st.session_state["train_compare"] if name in learned]
@@ -40,6 +41,8 @@ def compare_runs(found: list[RunInfo]) -> None:
 
 def validation_curves(runs: list[RunInfo], column: str, title: str) -> None:
     """One column of the history of several runs by epoch, a colour each; at most as many as `CURVE_COLORS`."""
+    import pandas as pd
+
     frame = pd.concat([pd.DataFrame(run.history).assign(run=run.name) for run in runs])
     with st.container(gap="xxsmall"):
         st.markdown(f"**{title}**", help=EXPLAIN["validation"])

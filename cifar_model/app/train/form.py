@@ -26,7 +26,7 @@ from cifar_model.runs.estimate import estimate_time
 from cifar_model.runs.hold import is_held
 from cifar_model.runs.memory import estimate_memory
 from cifar_model.runs.names import MAX_NAME_LENGTH, check_name, new_name
-from cifar_model.runs.read import ahead_of_new, live_here, live_runs, max_runs
+from cifar_model.runs.read import RunInfo, ahead_of_new, live_here, live_runs, max_runs
 from cifar_model.runs.remote import cluster_address
 from cifar_model.text import duration, listed
 from cifar_model.training.settings import LIMITS, Settings, default_settings
@@ -55,7 +55,7 @@ def _number(field: str, label: str, value: float, *, of: str = "", **options: An
 
 @guarded()
 def _run_form(choices: Choices) -> None:
-    pictures = choices.shown[0]
+    pictures, runs = choices.shown[0], resources.runs()
     if len(choices.shown) > 1:
         pictures = st.segmented_control(
             "Train on", list(choices.shown), default=pictures, format_func=TITLES.get, required=True,
@@ -115,7 +115,7 @@ def _run_form(choices: Choices) -> None:
             outliers=CIFAR100 if others else NONE, mixup=1.0 if blends else 0.0,
             early_stopping=early_stopping, **shape,
         )  # fmt: skip
-        estimate = estimate_time(settings, resources.runs())
+        estimate = estimate_time(settings, runs)
         parameters = count_parameters(network, **shape)
     except LabError as error:
         show_error(error)
@@ -131,7 +131,7 @@ def _run_form(choices: Choices) -> None:
         f"**{parameters:,}** parameters · about **{duration(estimate.seconds)}** ({sure}) · about "
         f"**{estimate_memory(settings) / 1e9:.1f} GB** of memory"
     )
-    _start_button(settings, name.strip() or None, pictures in choices.ready)
+    _start_button(settings, name.strip() or None, pictures in choices.ready, runs)
     with st.expander("The same on the command line", icon=":material/terminal:"):
         shown = name.strip() or _suggested(network, recipe)
         st.code(
@@ -183,13 +183,13 @@ def _editor(start: Settings) -> dict[str, Any]:
     return shape
 
 
-def _start_button(settings: Settings, name: str | None, ready: bool) -> None:
-    ahead, remote = ahead_of_new(resources.runs()), bool(cluster_address())
+def _start_button(settings: Settings, name: str | None, ready: bool, runs: list[RunInfo]) -> None:
+    ahead, remote = ahead_of_new(runs), bool(cluster_address())
     held = is_held()
-    busy = held or (len(live_here(resources.runs())) >= max_runs() and not remote)
+    busy = held or (len(live_here(runs)) >= max_runs() and not remote)
     if held:
         st.info("All training is paused here. A new run waits until that is over.", icon=":material/pause:")
-    elif remote and (waiting := sum(run.remote and run.state == "queued" for run in live_runs(resources.runs()))):
+    elif remote and (waiting := sum(run.remote and run.state == "queued" for run in live_runs(runs))):
         st.info(
             f"{waiting} run{'s wait' if waiting > 1 else ' waits'} for a place in the cluster. A new run starts on its "
             "own as soon as there is one for it.",

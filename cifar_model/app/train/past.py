@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
+from datetime import datetime
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from cifar_model.app.shared import resources
@@ -62,7 +61,7 @@ def _table() -> None:
     """The numbers of runs that train change in place."""
     found = resources.runs()
     st.dataframe(
-        pd.DataFrame([_table_row(run) for run in found]),
+        [_table_row(run) for run in found],
         hide_index=True,
         column_config={
             "Validation": st.column_config.NumberColumn(format="percent", help=EXPLAIN["validation"]),
@@ -88,5 +87,5 @@ def _table_row(run: RunInfo) -> dict[str, Any]:
         "Validation": max(run.column("val_accuracy"), default=None),
         "Test": run.test_accuracy,
         "Trained for": duration(sum(run.column("seconds"))) if history else "",
-        "Started": pd.Timestamp(time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.created))),
+        "Started": datetime.fromtimestamp(int(run.created)),
     }

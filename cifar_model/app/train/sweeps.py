@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from cifar_model.app.shared import resources
@@ -80,7 +79,7 @@ def _table(sweep: Sweep) -> None:
     ranked = sweep.ranked
     st.session_state[_LISTED] = [run.name for run in ranked]
     st.dataframe(
-        pd.DataFrame([_row(run, sweep.varied) for run in ranked]),
+        [_row(run, sweep.varied) for run in ranked],
         hide_index=True,
         column_config={
             "Validation": st.column_config.NumberColumn(format="percent", help=EXPLAIN["validation"]),
@@ -130,6 +129,8 @@ def _setting(sweep: Sweep, learned: list[RunInfo]) -> None:
             "Setting", sweep.varied, default=setting, format_func=_title, required=True, label_visibility="collapsed",
             key=f"train_sweep_setting_{sweep.name}",
         )  # fmt: skip
+    import pandas as pd  # half a second
+
     frame = pd.DataFrame(
         {field: [run.settings[field] for run in learned] for field in sweep.varied}
         | {"run": [run.name for run in learned], "state": [STATES[run.state][0] for run in learned]}

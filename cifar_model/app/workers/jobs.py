@@ -1,7 +1,7 @@
 """What the app's worker processes do: `python -m cifar_model.app.workers.jobs` reads requests and writes replies.
 
-Requests and replies are pickles on the process's own pipes, from and to `process.Worker` alone. TensorFlow is
-imported by the first job that asks a network, Altair by the first that draws.
+Requests and replies are pickles on the process's own pipes, from and to `process.Worker` alone. What a job needs is
+imported with the first of its kind: who decodes pictures holds no network, and is there the sooner.
 """
 
 import logging
@@ -10,28 +10,20 @@ import pickle
 import signal
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
-from cifar_model.app.workers.beliefs import answer
-from cifar_model.app.workers.charts import chart, draw_sweep
-from cifar_model.app.workers.evidence import explain, nearest, neighbours_ready, prepare_neighbours
-from cifar_model.app.workers.inout import bring, take
-from cifar_model.app.workers.networks import activations, filters
-from cifar_model.app.workers.prepare import mix, prepare
-from cifar_model.data.cache import cache_entry, load_cifar10
-from cifar_model.data.find import find_source
 from cifar_model.errors import LabError, WorkerError
-from cifar_model.models.compiled import compile_model
-from cifar_model.networks.backend import import_keras
-from cifar_model.pictures.ambiguous import mix_pictures
 
 logger = logging.getLogger("cifar_model.worker")
 
 
 def start_keras() -> None:
     """Import what takes seconds to import."""
+    from cifar_model.networks.backend import import_keras
+
     import_keras()
 
 
@@ -40,28 +32,37 @@ def read_test() -> Path | tuple[np.ndarray, np.ndarray]:
 
     Raises DatasetError as `cache.load_cifar10`.
     """
+    from cifar_model.data.cache import cache_entry, load_cifar10
+    from cifar_model.data.find import find_source
+
     _, test = load_cifar10()
     folder = cache_entry(find_source())
     return folder if (folder / "x_test.npy").is_file() else (np.asarray(test[0]), np.asarray(test[1]))
 
 
+def _from(module: str, name: str) -> Callable:
+    """A function of another module, which is imported with the first call."""
+    return lambda *arguments: getattr(import_module(f"cifar_model.{module}"), name)(*arguments)
+
+
 JOBS: dict[str, Callable] = {
-    "prepare": prepare,
-    "mix": mix,
-    "mix_pictures": mix_pictures,
-    "answer": answer,
-    "explain": explain,
-    "neighbours_ready": neighbours_ready,
-    "prepare_neighbours": prepare_neighbours,
-    "nearest": nearest,
-    "draw_sweep": draw_sweep,
-    "chart": chart,
+    "prepare": _from("app.workers.prepare", "prepare"),
+    "prepare_all": _from("app.workers.prepare", "prepare_all"),
+    "mix": _from("app.workers.prepare", "mix"),
+    "mix_pictures": _from("pictures.ambiguous", "mix_pictures"),
+    "answer": _from("app.workers.beliefs", "answer"),
+    "explain": _from("app.workers.evidence", "explain"),
+    "neighbours_ready": _from("app.workers.evidence", "neighbours_ready"),
+    "prepare_neighbours": _from("app.workers.evidence", "prepare_neighbours"),
+    "nearest": _from("app.workers.evidence", "nearest"),
+    "draw_sweep": _from("app.workers.charts", "draw_sweep"),
+    "chart": _from("app.workers.charts", "chart"),
     "read_test": read_test,
-    "filters": filters,
-    "activations": activations,
-    "bring": bring,
-    "take": take,
-    "compile": compile_model,
+    "filters": _from("app.workers.networks", "filters"),
+    "activations": _from("app.workers.networks", "activations"),
+    "bring": _from("app.workers.inout", "bring"),
+    "take": _from("app.workers.inout", "take"),
+    "compile": _from("models.compiled", "compile_model"),
     "start_keras": start_keras,
     "hello": lambda: os.getpid(),
 }

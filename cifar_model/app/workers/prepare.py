@@ -37,6 +37,11 @@ def prepare(source: bytes | Path, name: str, position: tuple[float, float] = (0.
     return Picture(name, *decoded.size, preview, thumbnail, pixels, decoded.notes)
 
 
+def prepare_all(files: dict[str, Path]) -> dict[str, Picture]:
+    """Decode pictures by name, as `prepare`, in one go."""
+    return {name: prepare(file, name) for name, file in files.items()}
+
+
 def _smaller(image: Image.Image, size: tuple[int, int]) -> bytes:
     image = image.copy()
     image.thumbnail(size)

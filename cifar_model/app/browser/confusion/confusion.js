@@ -1,5 +1,5 @@
 // Ten by ten buttons: rows are what a picture is, columns what the network said.
-export default function ({ data, parentElement, setTriggerValue }) {
+export default function ({ data: [data], parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".root");
   if (outdated(root, data)) return;
   const names = data.classes.map(([name]) => name);

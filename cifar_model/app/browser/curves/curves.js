@@ -1,5 +1,5 @@
 // A run's accuracy and loss side by side; drawn when points have come, or the room for them has changed.
-export default function ({ data, parentElement }) {
+export default function ({ data: [data], parentElement }) {
   const root = parentElement.querySelector(".root");
   if (outdated(root, data)) return;
   root.charts ??= data.charts.map((chart) => makeChart(root, chart, data.series));

@@ -1,4 +1,4 @@
-export default function ({ data, parentElement, setStateValue }) {
+export default function ({ data: [data], parentElement, setStateValue }) {
   const find = (selector) => parentElement.querySelector(selector);
   const [root, stage, image, box, label, slider, canvas] = [
     ".root", ".stage", ".stage img", ".window", "label", "input", "canvas",

@@ -1,5 +1,5 @@
 // The part that Streamlit mounts: fetches the rest, which comes only when the page is opened.
-export default function ({ data, parentElement, setTriggerValue }) {
+export default function ({ data: [data], parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".root");
   if (outdated(root, data)) return;
   const home = appAddress();

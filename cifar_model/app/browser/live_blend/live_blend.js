@@ -1,6 +1,6 @@
 const STEPS = 101, SIDE = 32;
 
-export default function ({ data, parentElement, setStateValue, setTriggerValue }) {
+export default function ({ data: [data], parentElement, setStateValue, setTriggerValue }) {
   const root = parentElement.querySelector(".root");
   if (outdated(root, data)) return;
   const view = (root.view ??= makeView(root));

@@ -1,7 +1,7 @@
 // Keeps the key by which the server knows this browser's runs; shows nothing.
 const PLACE = "cifar-lab-visitor";
 
-export default function ({ data, setStateValue }) {
+export default function ({ data: [data], setStateValue }) {
   let key = data.proposed;
   try {
     const kept = localStorage.getItem(PLACE);
