@@ -91,7 +91,8 @@ class Visitor:
     buttons, uploaders : ids of buttons by label, of uploaders by the last part of their id, which is their key
     timers : seconds between two looks by fragment, as the page asks for them
     said : all headings of the last run of the page
-    answered : when the first answers of a blend came in that run (perf_counter), None before
+    answered, whole : when the first answers, and when all, of the blend that was last chosen came (perf_counter), None
+        before
     cookie : what the browser sends along, as `name=value`
     """
 
@@ -104,9 +105,11 @@ class Visitor:
         self.timers: dict[str, float] = {}
         self.said: list[str] = []
         self.answered: float | None = None
+        self.whole: float | None = None
         self._states: dict = {}
         self._in_fragment = False
         self._fragments: dict[str, str] = {}  # of widgets that belong to one, by id
+        self._blend = self._blend_before = -1  # counts blends: the last that was answered, the last before the change
 
     async def __aenter__(self) -> "Visitor":
         from websockets.asyncio.client import connect
@@ -179,6 +182,7 @@ class Visitor:
 
     async def _change(self, state, keep: bool = True) -> None:
         self._states[state.id] = state
+        self.answered, self.whole, self._blend_before = None, None, self._blend
         fragment = self._fragments.get(state.id)
         await self.run(page_script_hash=self.hash, **({"fragment_id": fragment} if fragment else {}))
         if not keep:
@@ -189,7 +193,7 @@ class Visitor:
         from streamlit.proto.BackMsg_pb2 import BackMsg
         from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-        self._in_fragment, self.answered = "fragment_id" in request, None
+        self._in_fragment = "fragment_id" in request
         message = BackMsg()
         rerun = message.rerun_script
         rerun.query_string = self.query
@@ -204,7 +208,7 @@ class Visitor:
             if reply.WhichOneof("type") == "script_finished":
                 if reply.script_finished in over:
                     return
-                self._in_fragment = False  # what follows is a run of the whole page
+                self._in_fragment = False  # it ended early: what follows is a run of the whole page
 
     async def _receive(self):
         from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
@@ -243,9 +247,13 @@ class Visitor:
             self.uploaders[element.file_uploader.id.rpartition("-")[2]] = element.file_uploader.id
         elif kind == "heading":
             self.said.append(element.heading.body)
-        elif kind == "bidi_component" and self.answered is None:
-            if b'"known"' in element.bidi_component.SerializeToString():  # Blend's, with a model's answers
-                self.answered = time.perf_counter()
+        elif kind == "bidi_component" and '"known"' in element.bidi_component.json:  # Blend's, with a model's answers
+            data = json.loads(element.bidi_component.json)[0]
+            self._blend = data["version"]
+            if data["models"] and self._blend > self._blend_before:
+                self.answered = self.answered or time.perf_counter()
+                if len(data["models"][0]["known"]) == 101:
+                    self.whole = self.whole or time.perf_counter()
 
 
 def put_file(url: str, name: str, data: bytes, cookie: str = "") -> None:

@@ -136,7 +136,11 @@ async def _show(visitor: Visitor, kind: str, leaves: float, draw: random.Random,
     while time.monotonic() < leaves:
         name, data = await asyncio.to_thread(crowd.next_picture)
         await _within(visitor.upload({"upload": "uploads_files", "blend": "file_a"}[kind], name, data))
-        answered = visitor.answered if kind == "blend" else any(map(_is_answer, visitor.said))
+        while kind == "blend" and visitor.answered and not visitor.whole and visitor.timers:
+            await asyncio.sleep(min(visitor.timers.values()))
+            for fragment in list(visitor.timers):
+                await _within(visitor.look(fragment))
+        answered = visitor.whole if kind == "blend" else any(map(_is_answer, visitor.said))
         if answered:
             crowd.done[kind] += 1
         else:

@@ -1,6 +1,7 @@
 """What Blend gives to take along: picture, chart, table."""
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 import streamlit as st
@@ -19,8 +20,14 @@ from cifar_model.storage import csv_bytes
 
 
 def show_downloads(
-    blend: Blend, frames: np.ndarray, models: list[ModelInfo], sweeps: list[Answer], reading: Reading, hidden: bool
+    blend: Blend,
+    frames: np.ndarray,
+    models: list[ModelInfo],
+    sweeps: Callable[[], list[Answer]],
+    reading: Reading,
+    hidden: bool,
 ) -> None:
+    """The buttons. `sweeps` gives the models' answers to all frames, once they are there."""
     names = (short_name(blend.pictures["a"].name), short_name(blend.pictures["b"].name))
     stem = "-".join(["blend", *("".join(c if c.isalnum() else "_" for c in name) for name in names), str(blend.ratio)])
 
@@ -32,17 +39,17 @@ def show_downloads(
         save("Mixed image (PNG)", lambda: encode_png(frames[blend.ratio]), ".png", "image/png")
         if not models or hidden:
             return
-        save("Sweep (CSV)", lambda: _csv(models, sweeps, reading), ".csv", "text/csv")
+        save("Sweep (CSV)", lambda: _csv(models, sweeps(), reading), ".csv", "text/csv")
 
-        def chart(model: ModelInfo, sweep: Answer, suffix: str) -> bytes:
-            title = f"Answers of {model.title}"
-            shown = sweep.shown(reading.raw)
+        def chart(number: int, suffix: str) -> bytes:
+            title = f"Answers of {models[number].title}"
+            shown = sweeps()[number].shown(reading.raw)
             return resources.drawing().call("draw_sweep", suffix, shown, names, blend.ratio / 100, title)
 
-        for model, sweep in zip(models, sweeps, strict=True):
+        for number, model in enumerate(models):
             label = "Chart" if len(models) == 1 else f"Chart of {model.name}"
             for suffix, mime in ((".png", "image/png"), (".svg", "image/svg+xml")):
-                make = functools.partial(chart, model, sweep, suffix)
+                make = functools.partial(chart, number, suffix)
                 save(f"{label} ({suffix[1:].upper()})", make, f"-{model.name}{suffix}", mime)
     st.caption(SOFTMAX)
     own = [slot for slot in SLOTS if not blend.is_sample(slot)]

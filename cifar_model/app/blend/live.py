@@ -18,7 +18,7 @@ from cifar_model.pictures.winners import describe_changes, describe_gaps
 live_blend = component("live_blend")
 
 STEPS = 101  # frames of a sweep: ratio 0 to 100 %
-COARSE = tuple(range(0, STEPS, 10))  # known first, so that the whole curve is there at once
+COARSE = tuple(range(0, STEPS, 20))  # known first, so that the whole curve is there at once
 OWN_COLORS = {"a": "#93A1FF", "b": "#8A8F98"}  # of pictures that are no sample, on the slider
 
 

@@ -1,7 +1,6 @@
 """What Blend shows of a mix: the live view, the guess, the evidence, the downloads."""
 
 import time
-from contextlib import ExitStack
 
 import numpy as np
 import streamlit as st
@@ -21,7 +20,10 @@ from cifar_model.app.shared.why import explain_mix
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.models.folder import ModelInfo
 
+FINE = [step for step in range(STEPS) if step not in COARSE]
+IN_ORDER = np.argsort([*COARSE, *FINE])
 PATIENCE = 0.1  # seconds for a third of the curve; what takes longer is shown coarsely first
+QUICK = 0.02  # seconds for the coarse answers of a network that has them all at once
 LOOK_SECONDS = 0.5  # between two words on how far it is
 
 
@@ -39,38 +41,51 @@ def _show_mix(blend: Blend, mode: str, models: list[ModelInfo], reading: Reading
         frames, sprite = resources.mix(blend.pictures["a"].pixels, blend.pictures["b"].pixels, mode)
         playing, key = game("blend"), frames.tobytes()
         hidden = reading.predict and key not in playing.rounds
-        place, note = st.container(), st.empty()
-        with place:
+        with st.container():
             if models and not resources.answering().wait(0):
                 waiting = st.empty()
                 show_live(blend, sprite, [], [], [], reading, None)  # the mix needs no network
                 wait_for(resources.answering(), waiting)
                 st.rerun()
-            with ExitStack() as stack:
-                asked = [stack.enter_context(resources.sweep(model.path, frames)) for model in models]
-                known = list(range(STEPS))
-                complete = _all(asked, PATIENCE)
-                if not complete and sum(sweep.done for sweep in asked) >= STEPS * len(asked) // 3:
-                    complete = _all(asked, 2 * PATIENCE)  # it is nearly there
-                if complete:
-                    sweeps = [sweep.answer() for sweep in asked]
-                else:
-                    known = sorted({*COARSE, blend.ratio})
-                    sweeps = [resources.ask(model.path, frames[known]) for model in models]
-                if reading.predict and complete:
-                    _guessed(playing, key, models, sweeps)
-                show_live(blend, sprite, models, sweeps, known, reading, (playing, key) if hidden else None)
-                write_blend_link(blend, mode, [model.name for model in models])
-                while not complete:
-                    complete = _all(asked, LOOK_SECONDS)
-                    done = sum(sweep.done for sweep in asked)
-                    note.caption(f"{done} of {STEPS * len(models)} mixes classified")
-            if len(known) < STEPS:
-                st.rerun()
+            began = time.monotonic()
+            coarse = [resources.ask(model.path, frames[[*COARSE]]) for model in models]
+            quick = time.monotonic() - began < QUICK * len(models)
+            asked = resources.look_at_sweeps(models, frames[FINE])
+            complete = _all(asked, PATIENCE if quick else 0)
+            if not complete and sum(sweep.done for sweep in asked) >= len(FINE) * len(asked) // 3:
+                complete = _all(asked, 2 * PATIENCE)  # it is nearly there
+
+            def whole() -> list[Answer]:
+                fine = [sweep.answer() for sweep in asked]
+                return [Answer.join(parts)[IN_ORDER] for parts in zip(coarse, fine, strict=True)]
+
+            if complete:
+                known, sweeps = list(range(STEPS)), whole()
+            else:
+                known, sweeps = [*COARSE], coarse
+                if blend.ratio not in COARSE:
+                    now = [resources.ask(model.path, frames[[blend.ratio]]) for model in models]
+                    order, known = np.argsort([*COARSE, blend.ratio]), sorted([*COARSE, blend.ratio])
+                    sweeps = [Answer.join(parts)[order] for parts in zip(coarse, now, strict=True)]
+            if reading.predict and complete:
+                _guessed(playing, key, models, sweeps)
+            show_live(blend, sprite, models, sweeps, known, reading, (playing, key) if hidden else None)
+            write_blend_link(blend, mode, [model.name for model in models])
         if models and not hidden and shows("why"):
-            _why(blend, frames, models, sweeps, reading)
+            _why(blend, frames[blend.ratio], models, sweeps, known.index(blend.ratio), reading)
         if shows("downloads"):
-            show_downloads(blend, frames, models, sweeps, reading, hidden)
+            show_downloads(blend, frames, models, whole, reading, hidden)
+        if not complete:  # last, so that nothing moves when it is gone
+            st.fragment(_wait, run_every=LOOK_SECONDS)(asked, len(COARSE))
+
+
+@guarded()
+def _wait(asked: list[Sweep], known: int) -> None:
+    """Say how far the sweeps are, and draw the page again once they are complete. `known`: frames answered before."""
+    if _all(asked, 0):
+        st.rerun()
+    total = sum(known + len(sweep) for sweep in asked)
+    st.caption(f"{sum(known + sweep.done for sweep in asked)} of {total} mixes classified")
 
 
 def _all(sweeps: list[Sweep], seconds: float) -> bool:
@@ -93,13 +108,17 @@ def _guessed(playing: Game, key: bytes, models: list[ModelInfo], sweeps: list[An
         st.markdown("Move the slider to any ratio, then say which class will win there.")
 
 
-def _why(blend: Blend, frames: np.ndarray, models: list[ModelInfo], sweeps: list[Answer], reading: Reading) -> None:
-    """Explanations for both pictures' classes: a sample's own, of another what the first model takes it for."""
+def _why(
+    blend: Blend, mixed: np.ndarray, models: list[ModelInfo], sweeps: list[Answer], now: int, reading: Reading
+) -> None:
+    """Explanations for both pictures' classes: a sample's own, of another what the first model takes it for.
+
+    `now`: where in the sweeps the mix's answer is.
+    """
     parents = [
         CLASS_NAMES.index(blend.pictures[slot].name)
         if blend.is_sample(slot)
         else int(sweeps[0].probabilities[end].argmax())
         for slot, end in (("a", -1), ("b", 0))
     ]
-    answers = [(m, s[blend.ratio].shown(reading.raw)) for m, s in zip(models, sweeps, strict=True)]
-    explain_mix(frames[blend.ratio], parents, answers)
+    explain_mix(mixed, parents, [(m, s[now].shown(reading.raw)) for m, s in zip(models, sweeps, strict=True)])

@@ -1,12 +1,8 @@
 """The app's wiring: every resource that sessions share is made here, once, and is replaced here by a test."""
 
 import gc
-import hashlib
-import threading
-from collections import OrderedDict
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +13,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from cifar_model.answering.answer import Answer
 from cifar_model.app.shared.background import Task
-from cifar_model.app.shared.sweeping import Sweep
+from cifar_model.app.shared.sweeping import Looking, Sweep, Sweeps
 from cifar_model.app.shared.workshop import Workshop
 from cifar_model.app.workers.answering import Answering
 from cifar_model.app.workers.prepare import Picture
@@ -43,7 +39,6 @@ if PagesManager.uses_pages_directory:
     st.rerun()
 
 AT_A_TIME = 16  # pictures a request: another person's single picture waits for no more than these
-KEPT_SWEEPS = 200  # 15 kB each
 LOOK_SECONDS = 0.2  # between two looks at all runs, however many visitors ask
 IDLE_SECONDS = 600.0  # after which the process with Keras ends: it holds a gigabyte
 DECODERS = 2  # processes that decode side by side, the second while there is work for it
@@ -168,7 +163,8 @@ def ask(model: Path, pixels: np.ndarray) -> Answer:
 
 @st.cache_data(max_entries=1024, show_spinner=False)
 def _ask(model: Path, stamp: tuple | None, pixels: np.ndarray) -> Answer:
-    return answering().ask(model, pixels)
+    with sweeps().first():
+        return answering().ask(model, pixels)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
@@ -318,42 +314,16 @@ def settle(page: str) -> None:
     gc.freeze()
 
 
-@dataclass
-class _Looked:
-    """A sweep, and how many look at it now."""
-
-    sweep: Sweep
-    visitors: int = 0
-
-
-_sweeps_lock = threading.Lock()
-
-
 @st.cache_resource(show_spinner=False)
-def _sweeps() -> OrderedDict[tuple, _Looked]:
-    """The last sweeps of all visitors, by model, its version and the frames."""
-    return OrderedDict()
+def sweeps() -> Sweeps:
+    """The sweeps of all visitors."""
+    return Sweeps(answering().ask)
 
 
-@contextmanager
-def sweep(model: Path, frames: np.ndarray) -> Iterator[Sweep]:
-    """The answers to frames uint8 (101, 32, 32, 3): whoever comes first begins them, when all have left they end."""
-    key = model, version(model), hashlib.blake2b(frames.tobytes(), digest_size=16).digest()
-    sweeps, ask = _sweeps(), answering().ask
-    with _sweeps_lock:
-        sweeps[key] = looked = sweeps.get(key) or _Looked(Sweep(model, frames, ask))
-        sweeps.move_to_end(key)
-        looked.visitors += 1
-        while len(sweeps) > KEPT_SWEEPS:
-            sweeps.popitem(last=False)
-    try:
-        yield looked.sweep
-    finally:
-        with _sweeps_lock:
-            looked.visitors -= 1
-            if not (looked.visitors or looked.sweep.complete):
-                looked.sweep.give_up()
-                sweeps.pop(key, None)
+def look_at_sweeps(models: list[ModelInfo], frames: np.ndarray) -> list[Sweep]:
+    """The answers of models to frames uint8 (n, 32, 32, 3), at which this visit looks until it looks at others."""
+    looking = st.session_state.setdefault("looking", Looking(sweeps()))
+    return looking.at([(model.path, version(model.path)) for model in models], frames)
 
 
 def explain(model: Path, pixels: np.ndarray, class_index: int) -> bytes | None:
