@@ -200,16 +200,23 @@ def _conclude(table: Table, server: Server, looks: list[Look], crowd: Crowd) -> 
         f"{crowd.visits} visits. Answered: {', '.join(f'{count:,} {kind}' for kind, count in crowd.done.items())}. "
         f"Lost: {len(crowd.lost)}." + (f" The first: {crowd.lost[0]}" if crowd.lost else "")
     )
-    visits, deadline = caches_dir() / "visits", time.monotonic() + 300
-    while left := [item for item in visits.glob("*") if item.is_dir()]:  # Streamlit keeps who is away for two minutes
-        if time.monotonic() > deadline:
-            break
-        time.sleep(1)
+    left = asyncio.run(_left_behind(server.address))
     last = _look(server, whole)
     table.notes.append(
         f"After the last one had left: {last.own:.0f} + {last.workers:.0f} MB, {last.threads} threads, "
-        f"{last.files} open; folders of visits left: {len(left)}."
+        f"{last.files} open; folders of visits left: {left}."
     )
+
+
+async def _left_behind(address: str) -> int:
+    """How many visits' folders are left in the end: Streamlit forgets who left two minutes ago when another comes."""
+    deadline = time.monotonic() + 240
+    while left := sum(item.is_dir() for item in (caches_dir() / "visits").glob("*")):
+        if time.monotonic() > deadline:
+            break
+        async with Visitor(address, "train"):
+            await asyncio.sleep(5)
+    return left
 
 
 def _check_training(table: Table, name: str) -> None:

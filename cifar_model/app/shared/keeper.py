@@ -1,5 +1,6 @@
-"""What the app does by itself, whoever looks: it starts the runs whose turn has come, and lets old caches go."""
+"""What the app does by itself, whoever looks: it starts the runs whose turn has come, and lets go what nobody needs."""
 
+import gc
 import logging
 import threading
 import time
@@ -13,6 +14,7 @@ from cifar_model.runs.start import start_waiting
 
 logger = logging.getLogger(__name__)
 SECONDS = 2.0  # between two looks for runs that wait
+SECONDS_A_COLLECTION = 60.0  # between two of garbage: none follows a page's run here, and visits that ended hold files
 SECONDS_A_SWEEP = 3600.0  # between two looks for caches that nobody has used for long
 
 
@@ -25,10 +27,13 @@ def keep_house() -> None:
 
 
 def _keep() -> None:
-    swept = -SECONDS_A_SWEEP
+    swept, collected = -SECONDS_A_SWEEP, time.monotonic()
     while True:
         try:
             start_waiting()
+            if time.monotonic() - collected > SECONDS_A_COLLECTION:
+                collected = time.monotonic()
+                gc.collect()
             if time.monotonic() - swept > SECONDS_A_SWEEP:
                 swept = time.monotonic()
                 sweep()
