@@ -29,6 +29,7 @@ STAY = 300.0  # seconds, on average, until a visitor leaves and another comes
 PERIODS = {"upload": 10.0, "blend": 30.0}  # seconds between two actions of a visitor
 SHARES = ("upload", "blend", "watch")  # who comes, in turn
 HANG = 120.0  # seconds after which an action counts as lost
+LEAVES = 240.0  # seconds until what visits left behind is gone, at most
 LOOK = 10.0  # seconds between two looks at the memory
 OLD_RUNS = 50
 
@@ -200,7 +201,7 @@ def _conclude(table: Table, server: Server, looks: list[Look], crowd: Crowd) -> 
         f"{crowd.visits} visits. Answered: {', '.join(f'{count:,} {kind}' for kind, count in crowd.done.items())}. "
         f"Lost: {len(crowd.lost)}." + (f" The first: {crowd.lost[0]}" if crowd.lost else "")
     )
-    left = asyncio.run(_left_behind(server.address))
+    left = asyncio.run(_left_behind(server.address, min(LEAVES, whole)))
     last = _look(server, whole)
     table.notes.append(
         f"After the last one had left: {last.own:.0f} + {last.workers:.0f} MB, {last.threads} threads, "
@@ -208,9 +209,9 @@ def _conclude(table: Table, server: Server, looks: list[Look], crowd: Crowd) -> 
     )
 
 
-async def _left_behind(address: str) -> int:
+async def _left_behind(address: str, seconds: float) -> int:
     """How many visits' folders are left in the end: Streamlit forgets who left two minutes ago when another comes."""
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + seconds
     while left := sum(item.is_dir() for item in (caches_dir() / "visits").glob("*")):
         if time.monotonic() > deadline:
             break

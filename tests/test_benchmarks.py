@@ -18,7 +18,7 @@ from tests.helpers import REPOSITORY
 
 NAMES = (
     *("time_to_accuracy", "machine_use", "eight_epochs", "answers", "app"),
-    *("explanations", "distilled", "out_of_scope", "live", "hostile", "kills", "pages", "scale"),
+    *("explanations", "distilled", "out_of_scope", "live", "hostile", "kills", "pages", "scale", "soak"),
 )
 
 
@@ -73,6 +73,14 @@ def test_users_of_the_app_are_timed():
     assert len(result["rows"]) == 4, result["notes"]
     for row in result["rows"]:
         assert 0 < row["app p50 ms"] <= row["app p95 ms"] and row["over empty's"] > 0
+
+
+@pytest.mark.training
+def test_visitors_for_a_long_time_are_watched():
+    result = json.loads(run("soak", "--json", "--users", 3, "--minutes", 0.4, "--no-training"))
+    row, said = result["rows"][-1], " ".join(result["notes"])
+    assert row["app MB"] > 50 and row["done"] >= 3 and row["lost"] == 0, said
+    assert "Answered: " in said and "folders of visits left: " in said
 
 
 @pytest.mark.ray
