@@ -11,7 +11,7 @@ DELIVER = """async ({ module, states }) => {
     const parent = document.createElement("div");
     parent.innerHTML = '<div class="root"></div>';
     const show = (await import(module)).default;
-    for (const data of states) show({ data, parentElement: parent });
+    for (const data of states) show({ data: [data], parentElement: parent });
     return [...parent.querySelectorAll(".value")].map((value) => value.textContent);
 }"""
 
