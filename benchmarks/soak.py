@@ -23,7 +23,7 @@ from cifar_model.classes import CLASS_NAMES
 from cifar_model.errors import LabError
 from cifar_model.models.history import history_rows
 from cifar_model.runs.read import read_run
-from cifar_model.storage import caches_dir
+from cifar_model.storage import VISITS, caches_dir
 
 STAY = 300.0  # seconds, on average, until a visitor leaves and another comes
 PERIODS = {"upload": 10.0, "blend": 30.0}  # seconds between two actions of a visitor
@@ -212,7 +212,7 @@ def _conclude(table: Table, server: Server, looks: list[Look], crowd: Crowd) -> 
 async def _left_behind(address: str, seconds: float) -> int:
     """How many visits' folders are left in the end: Streamlit forgets who left two minutes ago when another comes."""
     deadline = time.monotonic() + seconds
-    while left := sum(item.is_dir() for item in (caches_dir() / "visits").glob("*")):
+    while left := sum(item.is_dir() for item in (caches_dir() / VISITS).glob("*")):
         if time.monotonic() > deadline:
             break
         async with Visitor(address, "train"):

@@ -69,6 +69,7 @@ def test_two_visitors_share_one_and_the_next_finds_it(counting):
     visits.clear()
     later = Looking(sweeps)
     assert later.at(models, FRAMES) == [mine] and mine.complete
+    assert counting.asked == len(FRAMES)
 
 
 def test_given_up_when_the_last_visit_looks_at_something_else(counting):
@@ -142,11 +143,13 @@ def test_a_sweep_gives_way_to_who_waits_for_one_answer_and_to_a_crowd_but_not_fo
     assert sweep.wait(60)
 
     asked = counting.asked
+    monkeypatch.setattr(sweeping, "CROWD_SECONDS", 3600)
     for _ in range(sweeping.CROWD):
         with sweeps.first():
             pass
     (sweep,) = visit.at([(Path("waits"), 2)], FRAMES)
-    assert counting.asked == asked  # the second is not over
+    assert not sweep.wait(0.3) and counting.asked == asked
+    monkeypatch.setattr(sweeping, "CROWD_SECONDS", 0)
     assert sweep.wait(60)
 
     monkeypatch.setattr(sweeping, "GIVES_WAY", 0.01)

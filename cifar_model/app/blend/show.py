@@ -56,8 +56,7 @@ def _show_mix(blend: Blend, mode: str, models: list[ModelInfo], reading: Reading
                 complete = _all(asked, 2 * PATIENCE)  # it is nearly there
 
             def whole() -> list[Answer]:
-                fine = [sweep.answer() for sweep in asked]
-                return [Answer.join(parts)[IN_ORDER] for parts in zip(coarse, fine, strict=True)]
+                return _joined(coarse, [sweep.answer() for sweep in asked], IN_ORDER)
 
             if complete:
                 known, sweeps = list(range(STEPS)), whole()
@@ -65,8 +64,8 @@ def _show_mix(blend: Blend, mode: str, models: list[ModelInfo], reading: Reading
                 known, sweeps = [*COARSE], coarse
                 if blend.ratio not in COARSE:
                     now = [resources.ask(model.path, frames[[blend.ratio]]) for model in models]
-                    order, known = np.argsort([*COARSE, blend.ratio]), sorted([*COARSE, blend.ratio])
-                    sweeps = [Answer.join(parts)[order] for parts in zip(coarse, now, strict=True)]
+                    sweeps = _joined(coarse, now, np.argsort([*COARSE, blend.ratio]))
+                    known = sorted([*COARSE, blend.ratio])
             if reading.predict and complete:
                 _guessed(playing, key, models, sweeps)
             show_live(blend, sprite, models, sweeps, known, reading, (playing, key) if hidden else None)
@@ -77,6 +76,11 @@ def _show_mix(blend: Blend, mode: str, models: list[ModelInfo], reading: Reading
             show_downloads(blend, frames, models, whole, reading, hidden)
         if not complete:  # last, so that nothing moves when it is gone
             st.fragment(_wait, run_every=LOOK_SECONDS)(asked, len(COARSE))
+
+
+def _joined(some: list[Answer], others: list[Answer], order: np.ndarray) -> list[Answer]:
+    """Of each model what it was asked in two parts, in the order of the ratios."""
+    return [Answer.join(parts)[order] for parts in zip(some, others, strict=True)]
 
 
 @guarded()

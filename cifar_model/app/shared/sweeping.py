@@ -26,7 +26,7 @@ AT_A_TIME = 7  # frames: as many as LiteRT leaves to one thread
 KEPT = 200  # sweeps that nobody looks at any more, 15 kB each
 NICE = 5  # of the threads: the answers of a sweep are a hundred, others ask for one
 GIVES_WAY = 2.0  # seconds that a part of a sweep lets others go first, at most
-CROWD = 3  # answers to others within a second: who asks for them is not alone, and the pages need the processor too
+CROWD, CROWD_SECONDS = 3, 1.0  # as many answers in that time: who asks is not alone, and the pages need the processor
 
 
 class Sweep:
@@ -111,7 +111,7 @@ class Sweeps:
     def _ask(self, model: Path, frames: np.ndarray) -> Answer:
         end = time.monotonic() + GIVES_WAY
         with self._calm:
-            while (self._first or time.monotonic() - self._asked[0] < 1) and time.monotonic() < end:
+            while (self._first or time.monotonic() - self._asked[0] < CROWD_SECONDS) and time.monotonic() < end:
                 self._calm.wait(0.1)
         return self._answer(model, frames)
 
