@@ -73,10 +73,7 @@ def compiled_network(settings: Settings, images: np.ndarray, *, precision: str, 
                 layer.momentum = min(layer.momentum, momentum)
         network.compile(
             build_optimizer(settings.optimizer, settings.learning_rate),
-            # Blended targets are soft already.
-            keras.losses.CategoricalCrossentropy(
-                label_smoothing=0 if settings.mixup else settings.details.label_smoothing
-            ),
+            keras.losses.CategoricalCrossentropy(label_smoothing=settings.details.label_smoothing),
             metrics=_shown_metrics(),
             # On CPUs XLA runs convolutions 2 to 5 times slower; on a GPU JAX compiles anyway.
             jit_compile=keras.backend.backend() == "jax",

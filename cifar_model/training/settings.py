@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cifar_model.errors import SettingsError
@@ -79,7 +79,9 @@ class Settings:
     @property
     def details(self) -> Recipe:
         """The recipe's own entries, the hidden ones included."""
-        return (MINI_RECIPE_TABLE if self.data == "mini" else RECIPE_TABLE)[self.network][self.recipe]
+        recipe = (MINI_RECIPE_TABLE if self.data == "mini" else RECIPE_TABLE)[self.network][self.recipe]
+        # A blend's target is soft already, and says how much of each picture is there: nothing may be cut out of it.
+        return replace(recipe, label_smoothing=0.0, cutout=0) if self.mixup else recipe
 
     def to_dict(self) -> dict:
         """Plain values for JSON."""

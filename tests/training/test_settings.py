@@ -86,3 +86,10 @@ def test_schedules():
 def test_resolutions():
     recipe = Recipe(1, 8, 1.0, "sgd", augment=False, resolutions=((0.5, 16), (1.0, 32)))
     assert [resolution_at(recipe, p) for p in (0, 0.49, 0.5, 1.0)] == [16, 16, 32, 32]
+
+
+def test_blends_are_learned_from_whole_pictures_and_their_own_soft_targets():
+    plain, blends = Settings(recipe="full"), Settings(recipe="full", mixup=1.0)
+    assert plain.details.cutout and plain.details.label_smoothing
+    assert (blends.details.cutout, blends.details.label_smoothing) == (0, 0)
+    assert blends.details.resolutions == plain.details.resolutions and blends.epochs == plain.epochs
