@@ -25,7 +25,8 @@ from cifar_model.training.settings import Settings
 from cifar_model.training.train import train
 
 PATIENCE = 300  # seconds for what takes a moment on an idle machine
-LIFE = 1.0  # seconds that a trainer lives at most, once it has begun
+EARLY = 0.2  # share of the kills that come before the trainer's first epoch is done
+LIFE = 0.3  # seconds that the others live at most after it: about an epoch and what is written at its end
 
 
 class Lost(LabError):
@@ -36,7 +37,7 @@ class Lost(LabError):
 @data_option
 @click.option("--kills", type=click.IntRange(1), default=100, show_default=True, help="Of trainers.")
 @click.option("--app-kills", type=click.IntRange(0), default=5, show_default=True, help="Of the app, and of workers.")
-@click.option("--epochs", type=click.IntRange(2, 200), default=150, show_default=True, help="Of the run.")
+@click.option("--epochs", type=click.IntRange(2, 200), default=200, show_default=True, help="Of the run.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the moments.")
 def main(data, kills, app_kills, epochs, seed):
     """Kill trainers, and the app with its workers, at random moments, and look after each what is left.
@@ -68,20 +69,24 @@ def tiny_settings(data: str, epochs: int) -> Settings:
     )  # fmt: skip
 
 
-def kill_trainers(runs: Path, settings: Settings, kills: int, rng: random.Random, life: float = LIFE) -> Counter:
-    """Kill a run so often, each time within `life` seconds of its beginning; raise `Lost` where something is.
+def kill_trainers(runs: Path, settings: Settings, kills: int, rng: random.Random) -> Counter:
+    """Kill a run so often, most times soon after the first epoch that a trainer has done.
 
-    Counts the kills by moment. `runs` is CIFAR_LAB_RUNS; the run must have epochs enough for all kills.
+    Counts the kills by moment; raises `Lost` where something is. `runs` is CIFAR_LAB_RUNS; the run must have epochs
+    enough for all kills, two for each.
     """
     spawn = multiprocessing.get_context("forkserver")
     spawn.set_forkserver_preload(["keras", "tensorflow"])  # what takes longest, once for all
     path, moments = runs / "killed", Counter()
     for number in range(kills):
-        announced = _announced(path)
+        before = announced = _announced(path)
         trainer = spawn.Process(target=_train, args=(settings, path), daemon=True)
         trainer.start()
         _wait_until(lambda trainer=trainer: _state(path) == "running" and _pid(path) == trainer.pid, trainer)
-        deadline = time.monotonic() + rng.uniform(0, life)
+        early = rng.random() < EARLY
+        if not early:
+            _wait_until(lambda before=before: _announced(path) > before, trainer)
+        deadline = time.monotonic() + rng.uniform(0, LIFE)
         while time.monotonic() < deadline and trainer.is_alive():
             announced = _announced(path)
             time.sleep(0.002)
@@ -89,7 +94,8 @@ def kill_trainers(runs: Path, settings: Settings, kills: int, rng: random.Random
             raise Lost(f"The run was over before kill {number + 1}: give it more epochs.")
         psutil.Process(trainer.pid).kill()
         trainer.join()
-        moments[_check(path, announced)] += 1
+        moment = _check(path, announced)
+        moments["before its first epoch" if early and _announced(path) == before else moment] += 1
         say(f"kill {number + 1} of {kills}: {_announced(path)} epochs are done")
     for name in ("killed", "whole"):
         trainer = spawn.Process(target=_train, args=(settings, runs / name), daemon=True)
@@ -172,7 +178,7 @@ def _wait_until(ready, trainer) -> None:
     deadline = time.monotonic() + PATIENCE
     while not ready():
         if not trainer.is_alive() or time.monotonic() > deadline:
-            raise Lost("A trainer ended before it began.")
+            raise Lost("A trainer ended, or hung, before the moment to kill it.")
         time.sleep(0.01)
 
 
