@@ -14,7 +14,7 @@ resources.warm_up()
 with guarded():
     place = header("Blend", "What does a network make of 40 % cat and 60 % dog?")
     blend = blend_state()
-    models, reading = choose_models(place)
+    models, reading = choose_models(place, beside="mix-net")
     live = st.container()
     if shows("ambiguous"):
         choose_ambiguous(blend, models, reading)

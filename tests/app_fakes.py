@@ -86,8 +86,9 @@ class Lab:
         monkeypatch.setattr(resources, "drawing", lambda: self.drawing)
         self.models("lab-net")
 
-    def models(self, *names: str) -> None:
-        infos = [ModelInfo(name, Path("nowhere") / name, name, {}, "bundled") for name in names]
+    def models(self, *names: str, cards: dict[str, dict] | None = None) -> None:
+        cards = cards or {}
+        infos = [ModelInfo(name, Path("nowhere") / name, name, cards.get(name, {}), "bundled") for name in names]
         self.monkeypatch.setattr(resources, "models", lambda: infos)
 
     def open(self, page: str = "classify", **link: str) -> AppTest:

@@ -80,6 +80,7 @@ def full_card(name: str, labels: np.ndarray, probabilities: np.ndarray) -> dict:
             "expected_calibration_error": expected_calibration_error(labels, answers),
             "expected_calibration_error_before": expected_calibration_error(labels, probabilities),
         },
+        "mixes": {"pairs": 300, "share_error": 0.25, "parents_mass": 0.7, "top_two": 0.3},
         "sets": {
             "method": "RAPS",
             "levels": {

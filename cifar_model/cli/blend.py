@@ -99,7 +99,7 @@ def blend(
     probabilities, sweep = here.probabilities[0], whole.probabilities
     set_here, sets = (one.members(level) if level else None for one in (here[0], whole))
     ratios = [i / (len(sweep) - 1) for i in range(len(sweep))]
-    summary = describe_sweep(sweep, ratio, a_name, b_name)
+    summary = describe_sweep(sweep, ratio, a_name, b_name, learned_blends=classifier.card.learned_blends)
     if chart:
         title = f"{a_name} and {b_name}, mixed by {mode}: {classifier.name}"
         save_chart(sweep_chart(sweep, names=(a_name, b_name), ratio=ratio, title=title), chart)

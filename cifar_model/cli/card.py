@@ -6,7 +6,7 @@ import click
 
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.cli.output import show_table
-from cifar_model.models.card import load_card
+from cifar_model.models.card import SetLevel, load_card
 from cifar_model.models.folder import find_model
 from cifar_model.text import share
 from cifar_model.trust.report import read_report
@@ -44,8 +44,8 @@ def card(name: str, as_json: bool) -> None:
         levels = report.set_levels
         sizes = {n: "–" if level.mean_size is None else f"{level.mean_size:.2f}" for n, level in levels.items()}
         show_table(
-            ("PROMISED", "CONTAINS THE TRUE CLASS", "MEAN SIZE"),
-            ((f"{n} %", share(level.coverage), sizes[n]) for n, level in levels.items()),
+            ("PROMISED", "CONTAINS THE TRUE CLASS", "WORST CLASS", "MEAN SIZE"),
+            ((f"{n} %", share(level.coverage), _worst(level), sizes[n]) for n, level in levels.items()),
         )
     if report.scope is not None:
         _head("Out of scope", "An image with too low a score looks like none of the ten classes.")
@@ -54,6 +54,13 @@ def card(name: str, as_json: bool) -> None:
         for probe, found in report.scope.probes.items():
             if found.flagged is not None:
                 click.echo(f"  Flagged of {probe}: {share(found.flagged)}.")
+    if report.mixes is not None:
+        mixes = report.mixes
+        _head("Blends", "A network that reads a blend of two images gives each of their classes its share.")
+        click.echo(
+            f"  Distance from the share: {100 * mixes.share_error:.1f} points. Both classes together: "
+            f"{share(mixes.parents_mass, 0)}. Both on top at 50 %: {share(mixes.top_two, 0)}."
+        )
     if report.explanation:
         why = report.explanation
         _head("Explanations", "Hiding the marked fifth of an image should cost more probability than a random fifth.")
@@ -62,6 +69,10 @@ def card(name: str, as_json: bool) -> None:
         click.echo(f"\nSome of it was never measured. To do so (needs CIFAR-10): python -m cifar_model assess {name}")
     for problem in report.problems:
         click.echo(f"Warning: {problem}", err=True)
+
+
+def _worst(level: SetLevel) -> str:
+    return "–" if (worst := level.worst_class) is None else f"{worst[0]}, {share(worst[1])}"
 
 
 def _head(title: str, line: str) -> None:

@@ -205,6 +205,11 @@ class SetLevel:
     classes: dict[str, float] = _parts(_by_name(_number(0, 10), CLASS_NAMES))
     class_coverage: dict[str, float] = _parts(_by_name(_SHARE, CLASS_NAMES))
 
+    @property
+    def worst_class(self) -> tuple[str, float] | None:
+        """The class whose images' sets hold the truth least often, and how often; None where that isn't known."""
+        return min(self.class_coverage.items(), key=lambda one: one[1], default=None)
+
 
 def _levels(value: Any, where: str, problems: list[str]) -> dict[int, SetLevel]:
     found = {}
@@ -376,6 +381,12 @@ class Card:
         if known is None or known.temperature is None:
             return {}
         return {"temperature": known.temperature, "even_share": known.even_share}
+
+    @property
+    def learned_blends(self) -> bool:
+        """Whether the network was trained on blends of two images, so that it may estimate their shares."""
+        mixup = self.settings.get("mixup")
+        return isinstance(mixup, int | float) and mixup > 0
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> "Card":

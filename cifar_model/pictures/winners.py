@@ -60,7 +60,9 @@ def describe_changes(probabilities: np.ndarray) -> str:
     )
 
 
-def describe_sweep(probabilities: np.ndarray, ratio: float, a_name: str, b_name: str) -> str:
+def describe_sweep(
+    probabilities: np.ndarray, ratio: float, a_name: str, b_name: str, *, learned_blends: bool = False
+) -> str:
     """Say in words where the winner changes along a sweep, and how far the belief is from the ratio.
 
     A picture named after a class is measured by that class, any other by the class that it gets unmixed.
@@ -70,6 +72,7 @@ def describe_sweep(probabilities: np.ndarray, ratio: float, a_name: str, b_name:
     probabilities : float array (steps, 10), answers along a `sweep`
     ratio : share of the first picture, 0 to 1; the nearest step is described
     a_name, b_name : what the two pictures are called, for example "cat" and "dog"
+    learned_blends : whether the network was trained on blends
 
     Returns
     -------
@@ -82,15 +85,16 @@ def describe_sweep(probabilities: np.ndarray, ratio: float, a_name: str, b_name:
     """
     probabilities = _checked_probabilities(probabilities)
     step = round(checked_ratio(ratio) * (len(probabilities) - 1))
-    gap = _gap(probabilities[step], ratio, a_name, b_name, *_parents(probabilities, a_name, b_name))
+    parents = _parents(probabilities, a_name, b_name)
+    gap = _gap(probabilities[step], ratio, a_name, b_name, *parents, learned_blends)
     return f"{describe_changes(probabilities)} {gap}"
 
 
-def describe_gaps(probabilities: np.ndarray, a_name: str, b_name: str) -> list[str]:
+def describe_gaps(probabilities: np.ndarray, a_name: str, b_name: str, *, learned_blends: bool = False) -> list[str]:
     """The second sentence of `describe_sweep` at each of its steps."""
     probabilities = _checked_probabilities(probabilities)
     parents, last = _parents(probabilities, a_name, b_name), len(probabilities) - 1
-    return [_gap(row, step / last, a_name, b_name, *parents) for step, row in enumerate(probabilities)]
+    return [_gap(row, step / last, a_name, b_name, *parents, learned_blends) for step, row in enumerate(probabilities)]
 
 
 def _parents(probabilities: np.ndarray, a_name: str, b_name: str) -> tuple[int, int]:
@@ -102,9 +106,10 @@ def _parents(probabilities: np.ndarray, a_name: str, b_name: str) -> tuple[int, 
     return a, b
 
 
-def _gap(beliefs: np.ndarray, ratio: float, a_name: str, b_name: str, a: int, b: int) -> str:
+def _gap(beliefs: np.ndarray, ratio: float, a_name: str, b_name: str, a: int, b: int, learned_blends: bool) -> str:
     went_in = f"{proportion(ratio)} {a_name} + {proportion(1 - ratio)} {b_name} in"
     if a == b:
         return f"{went_in}, {percent(beliefs[a])} {CLASS_NAMES[a]} out: both pictures mean the same class."
     came_out = f"{percent(beliefs[a])} {CLASS_NAMES[a]}, {percent(beliefs[b])} {CLASS_NAMES[b]} out"
-    return f"{went_in}; {came_out}: softmax is not a mixture estimate."
+    meant = "it learned from blends to estimate the shares" if learned_blends else "softmax is not a mixture estimate"
+    return f"{went_in}; {came_out}: {meant}."

@@ -15,7 +15,7 @@ import numpy as np
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.errors import LabError, ModelError, SettingsError
 from cifar_model.models.answers import StoredAnswers, read_answers
-from cifar_model.models.card import Card, Explanation, Scope, SetLevel, read_card
+from cifar_model.models.card import Card, Explanation, Mixes, Scope, SetLevel, read_card
 from cifar_model.models.folder import find_model
 from cifar_model.models.layout import ANSWERS_FILE
 from cifar_model.networks.choices import NETWORKS, RECIPES
@@ -182,6 +182,13 @@ class Report:
         return None if found is None or None in (found.images, found.drop_marked, found.drop_random) else found
 
     @cached_property
+    def mixes(self) -> Mixes | None:
+        """How well it reads blends; None where that was not measured."""
+        found = self._measured.mixes
+        known = found is not None and None not in (found.pairs, found.share_error, found.parents_mass, found.top_two)
+        return found if known else None
+
+    @cached_property
     def settings(self) -> dict:
         """The settings that it was trained with."""
         return self.card.settings
@@ -245,6 +252,10 @@ class Report:
         if start is not None and start.name:
             before = f" (after {start.epochs} epochs)" if start.epochs else ""
             said.append(f"It started from the weights of {start.name}{before}.")
+        if card.learned_blends:
+            said.append("It learned from blends of two images, with their shares as the targets (mixup).")
+        if isinstance(data.outliers, str):
+            said.append(f"It was also shown {data.outliers}")
         if card.averaging == "mirror":
             said.append("Its answer is the mean over an image and its mirror image.")
         if self.accuracy is not None and self.test_pictures:

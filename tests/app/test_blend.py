@@ -83,8 +83,28 @@ def test_two_models_by_link(lab):  # noqa: F811
     lab.models("lab-net", "seed-cnn")
     at = lab.open("blend", model="seed-cnn,lab-net")
     assert not at.exception and not at.warning
-    assert at.selectbox(key="model").value == "seed-cnn" and at.selectbox(key="second_model").value == "lab-net"
+    assert at.selectbox(key="model").value == "seed-cnn" and at.selectbox(key="second_model_beside").value == "lab-net"
     assert {name for name, _ in lab.answering.asked} == {"lab-net", "seed-cnn"}
+
+
+def test_it_opens_with_the_network_that_learned_from_blends_beside_the_first(lab):  # noqa: F811
+    lab.models("lab-net", "mix-net", "seed-cnn")
+    at = lab.open("blend")
+    assert not at.exception and link_of(at)["model"] == "lab-net,mix-net"
+    assert {name for name, _ in lab.answering.asked} == {"lab-net", "mix-net"}
+    at.selectbox(key="second_model_beside").set_value("seed-cnn").run()
+    assert link_of(at)["model"] == "lab-net,seed-cnn"
+    at.switch_page("pages/classify.py").run()
+    assert link_of(at)["model"] == "lab-net" and at.selectbox(key="second_model").value == ""
+    at.switch_page("pages/blend.py").run()
+    assert link_of(at)["model"] == "lab-net,seed-cnn"
+    assert link_of(lab.open("blend", model="lab-net"))["model"] == "lab-net"
+
+
+def test_which_network_has_seen_blends_is_said(lab):  # noqa: F811
+    lab.models("lab-net", "mix-net", cards={"mix-net": {"settings": {"mixup": 1.0}}})
+    assert "mix-net was trained on blends of two images" in words(lab.open("blend"))
+    assert "trained on blends" not in words(lab.open("blend", model="lab-net"))
 
 
 def test_own_picture_stays_out_of_the_link(lab):  # noqa: F811

@@ -86,6 +86,7 @@ def test_one_question_at_a_time_and_each_chart_and_table_is_explained(page):
         ("confidence", 1, ("cost the class 41 points",)),
         ("sets", 0, ("conformal prediction",)),
         ("scope", 1, ("AUROC", "out of scope")),
+        ("blends", 0, ("gives each of the two classes its share",)),
         ("inside", 2, ("The loss is the cross-entropy",)),
         ("card", 0, ("A seed-cnn with 123,210 weights",)),
     ):
@@ -95,6 +96,26 @@ def test_one_question_at_a_time_and_each_chart_and_table_is_explained(page):
         assert link_of(at)["show"] == question
         for term in terms:
             assert term in words(at), term
+
+
+def test_blends_of_two_models_stand_beside_a_perfect_reader(page):
+    mixes = {"pairs": 1000, "share_error": 0.11, "parents_mass": 0.9, "top_two": 0.66}
+    edit_card(page.folders["second-net"], lambda card: card.update(mixes=mixes, settings={"mixup": 1.0}))
+    at = page.look(show="blends", model="first-net,second-net")
+    assert not at.exception
+    table = at.dataframe[0].value
+    assert table["Model"].tolist() == ["first-net", "second-net", "A perfect reader"]
+    assert table["Trained on blends"].tolist() == ["no", "yes", ""]
+    assert table["Both on top at 50 %"].tolist()[1:] == [pytest.approx(66), 100]
+
+
+def test_the_worst_class_stands_beside_the_coverage(page):
+    covered = {name: 0.9 for name in CLASS_NAMES} | {"cat": 0.763}
+    edit_card(page.folders["first-net"], lambda card: card["sets"]["levels"]["90"].update(class_coverage=covered))
+    at = page.look(show="sets")
+    assert not at.exception
+    assert at.dataframe[0].value["Worst class"].iloc[0] == "cat, 76.3 %"
+    assert at.dataframe[1].value["90 %"].tolist()[CLASS_NAMES.index("cat")] == pytest.approx(76.3)
 
 
 def test_a_hostile_question_opens_the_first(page):
@@ -278,6 +299,7 @@ def test_an_old_card_says_what_is_missing_and_how_to_get_it(page):
         ("confidence", "How well its percentages hold"),
         ("sets", "How large its answer sets are"),
         ("scope", "Whether it recognises images of other things"),
+        ("blends", "How well it reads blends"),
     ):
         at = page.look(show=question)
         assert not at.exception and not at.error

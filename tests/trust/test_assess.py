@@ -175,6 +175,8 @@ def test_the_card_in_words(run, random_model):
         "PROMISED  CONTAINS THE TRUE CLASS" in out
         and "\n95 % " in out
         and "Wrongly flagged" in out
+        and "Distance from the share" in out
+        and "WORST CLASS" in out
         and "Mean gap" in out
     )
     assert all(name in out for name in CLASS_NAMES) and "assess" not in out

@@ -79,6 +79,17 @@ def test_the_card_of_a_stopped_run_in_words(folder, done, passes, words):
     assert words in " ".join(read_report(folder).sentences())
 
 
+def test_what_else_it_learned_from_in_words(folder):
+    stored = load_card(folder)
+    assert "blends" not in " ".join(read_report(folder).sentences())
+    stored["settings"] = stored.get("settings", {}) | {"mixup": 0.5}
+    stored["data"]["outliers"] = "7 images of other things from here."
+    (folder / "card.json").write_text(json.dumps(stored))
+    said = " ".join(read_report(folder).sentences())
+    assert "It learned from blends of two images" in said
+    assert "It was also shown 7 images of other things from here." in said
+
+
 def test_mistakes_and_cells_come_surest_first(folder):
     report = read_report(folder)
     wrong = report.mistakes()

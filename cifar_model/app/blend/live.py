@@ -54,13 +54,15 @@ def show_live(
             return {"title": model.title}
         beliefs, members = sweep.shown(reading.raw), sweep.members(reading.level)
         changes = describe_changes(beliefs) if complete else "Computing the curve …"
-        gaps = describe_gaps(beliefs, names["a"], names["b"]) if complete else []
+        learned = model.card.learned_blends
+        gaps = describe_gaps(beliefs, names["a"], names["b"], learned_blends=learned) if complete else []
         sets, said = [], []
         if members is not None:
             sets = [np.flatnonzero(row).tolist() for row in members]
             said = [set_in_words(row, reading.level, at_most=MANY) for row in members]
         return {
             "title": model.title,
+            "name": model.name,
             "known": known,
             "probabilities": np.round(beliefs.astype(float), 5).tolist(),
             "sets": sets,
@@ -92,6 +94,12 @@ def show_live(
         on_ratio_change=moved,
         on_guess_change=guessed,
     )
+    if (taught := [model.name for model in models if model.card.learned_blends]) and len(models) > len(taught):
+        untaught = next(model.name for model in models if not model.card.learned_blends)
+        st.caption(
+            f"{taught[0]} was trained on blends of two images, with their shares as the targets; {untaught} has never "
+            "seen a blend. Compare how their curves follow the ratio."
+        )
     if any(sweep.sets is not None for sweep in sweeps) and not asked:
         st.caption(about_sets(reading.level) + " The strip below the curve shows it at every ratio.")
     if any(sweep.in_scope is not None for sweep in sweeps) and not asked:

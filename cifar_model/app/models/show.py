@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from cifar_model.app.models.blends import show_blends
 from cifar_model.app.models.bring import show_bring
 from cifar_model.app.models.browse import await_pictures
 from cifar_model.app.models.card import show_card
@@ -37,6 +38,7 @@ QUESTIONS: dict[str, tuple[str, str, Callable[[Report], None]]] = {
     "confidence": ("Confidence", "Does 80 % mean 80 %?", show_reliability),
     "sets": ("Answer sets", "How large are its answer sets?", show_sets),
     "scope": ("Other things", "Does it recognise images outside its ten classes?", show_scope),
+    "blends": ("Blends", "Does it read a blend of two images?", lambda report: show_blends([report])),
     "inside": ("Inside", "What goes on inside the network?", show_inside),
     "files": ("In and out", "Take it along, or bring your own", _show_in_and_out),
     "card": ("Card", "What is known of it?", lambda report: show_card([report])),
@@ -75,6 +77,8 @@ def _answer(question: str, reports: list[Report]) -> None:
         for report in reports:
             show_sentences(report)
         show_card(reports)
+    elif question == "blends":
+        show_blends(reports)
     else:
         if len(reports) == 2:
             st.caption(f"About **{escape_markdown(reports[0].name)}**, the first of the two.")

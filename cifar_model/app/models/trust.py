@@ -86,6 +86,10 @@ def show_sets(report: Report) -> None:
             "Contained the true class": [
                 None if level.coverage is None else 100 * level.coverage for level in levels.values()
             ],
+            "Worst class": [
+                None if (worst := level.worst_class) is None else f"{worst[0]}, {share(worst[1])}"
+                for level in levels.values()
+            ],
             "Classes in a set": [level.mean_size for level in levels.values()],
         },
         hide_index=True,
@@ -93,18 +97,34 @@ def show_sets(report: Report) -> None:
             "Contained the true class": st.column_config.NumberColumn(
                 format="%.1f %%", help="Coverage: the share of test images whose set contains the true class."
             ),
+            "Worst class": st.column_config.TextColumn(
+                help="The class whose images' sets contain it least often. The promise is one over all images."
+            ),
             "Classes in a set": st.column_config.NumberColumn(format="%.2f", help="The mean size of the sets."),
         },
         height="content",
         alt="Coverage and mean size of the answer sets at each level",
     )
     if any(level.classes for level in levels.values()):
-        st.caption("Classes in a set, by true class: the larger, the harder the class.")
-        st.dataframe(
-            {"Class": list(CLASS_NAMES)}
-            | {f"{n} %": [level.classes.get(name) for name in CLASS_NAMES] for n, level in levels.items()},
-            hide_index=True,
-            column_config={f"{n} %": st.column_config.NumberColumn(format="%.2f") for n in levels},
-            height="content",
-            alt="Mean size of the answer sets by class and level",
-        )
+        left, right = st.columns(2, gap="large")
+        with left:
+            st.caption("How often a set contains the true class, by that class: of single classes nothing is promised.")
+            _by_class(
+                {n: {c: 100 * held for c, held in level.class_coverage.items()} for n, level in levels.items()},
+                "%.1f %%", "Coverage of the answer sets by class and level",
+            )  # fmt: skip
+        with right:
+            st.caption("Classes in a set, by true class: the larger, the harder the class.")
+            sizes = {n: level.classes for n, level in levels.items()}
+            _by_class(sizes, "%.2f", "Mean size of the answer sets by class and level")
+
+
+def _by_class(values: dict[int, dict[str, float]], number: str, alt: str) -> None:
+    """A table of a number for each class and level."""
+    st.dataframe(
+        {"Class": list(CLASS_NAMES)} | {f"{n} %": [of.get(name) for name in CLASS_NAMES] for n, of in values.items()},
+        hide_index=True,
+        column_config={f"{n} %": st.column_config.NumberColumn(format=number) for n in values},
+        height="content",
+        alt=alt,
+    )

@@ -28,7 +28,7 @@ def use_model(name: str, key: str = FIRST) -> None:
     remember(f"{key}_epoch", int(epoch) if epoch.isdigit() else None)
 
 
-def read_model_link() -> None:
+def read_model_link(second: str = SECOND) -> None:
     """Take the models from ?model=lab-net,seed-cnn, once for each link; note where it names one that isn't here."""
     wanted = st.query_params.get(LINK)
     if wanted is None or wanted == st.session_state.get("model_link"):
@@ -40,9 +40,9 @@ def read_model_link() -> None:
         return
     use_model(names[0])
     if len(names) == 2:
-        use_model(names[1], SECOND)
+        use_model(names[1], second)
     else:
-        remember(SECOND, NONE)
+        remember(second, NONE)
 
 
 def _is_here(name: str) -> bool:
@@ -72,9 +72,13 @@ def choose_model(place: DeltaGenerator) -> ModelInfo | None:
         return _choose(known, FIRST, "Model", label_visibility="collapsed")
 
 
-def choose_models(place: DeltaGenerator) -> tuple[list[ModelInfo], Reading]:
-    """One model or two, and how answers are shown: a box and "Options", remembered from page to page."""
-    read_model_link()
+def choose_models(place: DeltaGenerator, *, beside: str = NONE) -> tuple[list[ModelInfo], Reading]:
+    """One model or two, and how answers are shown: a box and "Options", remembered from page to page.
+
+    A page that opens with a model `beside` the first has a choice of the second model for itself.
+    """
+    second = f"{SECOND}_beside" if beside else SECOND
+    read_model_link(second)
     if st.session_state.get(REFUSED):
         st.warning("The link names a model that isn't here; the usual one is shown.", icon=":material/link_off:")
     model = choose_model(place)
@@ -85,11 +89,11 @@ def choose_models(place: DeltaGenerator) -> tuple[list[ModelInfo], Reading]:
         return [model], Reading(_linked_level(), link.get("raw") == "1", link.get("predict") == "1")
     known = {each.name: each for each in resources.models()}
     with place, st.popover("Options", icon=":material/tune:", key="options"):
-        second = _choose(
-            known, SECOND, "Compare with", optional=True,
+        other = _choose(
+            known, second, "Compare with", optional=True, default=beside,
             help="A second network answers the same images, beside the first.",
         )  # fmt: skip
-        models = list({each.name: each for each in (model, second) if each is not None}.values())
+        models = list({each.name: each for each in (model, other) if each is not None}.values())
         reading = _choose_reading(models)
     return models, reading
 

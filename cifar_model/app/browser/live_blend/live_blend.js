@@ -62,6 +62,7 @@ function makeView(root) {
     const kind = data.question ? "question" : `answers of ${data.models.length}`;
     if (view.kind !== kind) {
       view.kind = kind;
+      root.classList.toggle("pair", !data.question && data.models.length === 2);
       view.panels.forEach((panel) => panel.remove());
       view.panels = data.question
         ? [makeQuestion(root, data, (name) => view.guess(name))]
@@ -225,7 +226,8 @@ function makePanel(root, classes, set, tell) {
       verdict.hidden = !sets.length;
       strange.hidden = !outside.length;
       model.textContent = info.title;
-      heading.textContent = `From all ${data.b.name} to all ${data.a.name}`;
+      const way = `rom all ${data.b.name} to all ${data.a.name}`;
+      heading.textContent = data.models.length === 2 ? `${info.name}: f${way}` : `F${way}`;
       svg.setAttribute("aria-label", info.description);
       changes.textContent = info.changes;
       draw();
