@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.errors import StreamlitDuplicateElementKey
+from streamlit.runtime.pages_manager import PagesManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from cifar_model.app.browser.files import FOLDER
 from cifar_model.app.shared.discreet import discreet, number_of
@@ -70,8 +72,21 @@ def wait_for(worker: Worker | Answering, place) -> None:
         place.empty()
 
 
+def _with_own_menu() -> None:
+    """Begin anew where Streamlit made a menu of the folder pages/, which lists the app's entry as a page, too.
+
+    It does so until the navigation of streamlit_app.py has run once, for whoever opens another page after a start.
+    """
+    context = get_script_run_ctx(suppress_warning=True)
+    listed = [] if context is None else list(context.pages_manager.get_pages().values())
+    if len(listed) > 1 and any(page["script_path"] == context.pages_manager.main_script_path for page in listed):
+        PagesManager.uses_pages_directory = False
+        st.rerun()
+
+
 def header(title: str, question: str = "") -> DeltaGenerator:
     """A page's title with its question, in one line; returns the place beside it, for the choice of models."""
+    _with_own_menu()
     enter(title)
     limit_uploads()
     warn_of_strangers()

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import streamlit as st
-from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from cifar_model.answering.answer import Answer
@@ -31,12 +30,6 @@ from cifar_model.runs.curve import Curve
 from cifar_model.runs.read import RunInfo, list_runs
 from cifar_model.storage import assets_dir, runs_dir
 from cifar_model.trust.report import Report, read_report
-
-# Beside a folder named pages/, Streamlit ignores the navigation of streamlit_app.py until that has run once: whoever
-# opened another page first after a start got the wrong menu. Every page imports this module before it shows anything.
-if PagesManager.uses_pages_directory:
-    PagesManager.uses_pages_directory = False
-    st.rerun()
 
 AT_A_TIME = 16  # pictures a request: another person's single picture waits for no more than these
 LOOK_SECONDS = 0.2  # between two looks at all runs, however many visitors ask
