@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from cifar_model.cluster.connect import connected, in_words
+from cifar_model.cluster.connect import connected, data_places, in_words
 from cifar_model.cluster.nodes import amounts_in_words, check_storage, fits, live_nodes
 from cifar_model.errors import LabError, RunError
 from cifar_model.models.history import history_rows
@@ -38,7 +38,6 @@ KEPT = 3  # of ASHA: at each rung one trial in so many goes on
 LOOK_SECONDS = 1.0  # between two looks at the runs
 END_SECONDS = 5.0  # for Ray to end a trial's process after Ctrl-C
 LOST_NODES = 3  # so often a trial whose process or node was lost goes on elsewhere
-DATA = ("CIFAR10_DIR", "CIFAR100_DIR")  # of this machine, for nodes that have no such setting of their own
 
 log = logging.getLogger(__name__)
 
@@ -133,8 +132,7 @@ def train_trials(name: str, runs: Sequence[str], places: Places, *, stop_early: 
 
     folder = runs_dir().resolve() / f".tune-{name}"  # where all nodes see it, as Tune wants
     shutil.rmtree(folder, ignore_errors=True)
-    environment = {key: os.environ[key] for key in DATA if key in os.environ}
-    shared = {"begun": time.time(), "cpus": places.resources["cpu"], "data": environment}
+    shared = {"begun": time.time(), "cpus": places.resources["cpu"], "data": data_places()}
     configs = [{"run": run, "on_cluster": places.on_cluster, **shared} for run in runs]
     try:
         tuner = tune.Tuner(

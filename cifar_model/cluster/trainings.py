@@ -12,7 +12,7 @@ import time
 import traceback
 from typing import Any
 
-from cifar_model.cluster.connect import EMBEDDED, address_of, connected
+from cifar_model.cluster.connect import EMBEDDED, address_of, connected, data_places
 from cifar_model.cluster.node import Training
 from cifar_model.cluster.nodes import amounts_in_words, check_storage, fits, live_nodes
 from cifar_model.errors import LabError, RunError, SettingsError
@@ -27,7 +27,6 @@ from cifar_model.training.settings import Settings
 
 CPUS, GPUS = "CIFAR_LAB_RAY_CPUS", "CIFAR_LAB_RAY_GPUS"
 NAMESPACE = "cifar-lab"
-PASSED_ON = ("CIFAR10_DIR", "CIFAR100_DIR")
 
 
 def main() -> None:
@@ -53,8 +52,7 @@ def _address() -> str:
 def _environment() -> dict[str, str]:
     """Variables for all trainings."""
     threads = str(max(1, math.ceil(_needs()["CPU"])))
-    given = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    return {**given, "CIFAR_LAB_RUNS": str(runs_dir().absolute()), "TF_NUM_INTRAOP_THREADS": threads}
+    return {**data_places(), "CIFAR_LAB_RUNS": str(runs_dir().absolute()), "TF_NUM_INTRAOP_THREADS": threads}
 
 
 def _hand_over_all(waiting: list[RunInfo]) -> None:
