@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -41,7 +42,7 @@ def sweep(command_line):
 def open_blend(page, server):
     """A function that opens a link to a blend and waits until its curve is complete."""
 
-    def open_link(query=""):
+    def open_link(query="?model=lab-net"):
         page.goto(f"{server.url}/blend{query}")
         see(page.get_by_role("button", name="Sweep (CSV)"), timeout=180_000)
         see(page.locator(".gap").first.filter(has_text=" in"))
@@ -62,7 +63,7 @@ def test_drag_is_live_without_any_message_to_the_server(page, server, sweep):
         socket.on("framereceived", lambda frame: received.append(frame))
 
     page.on("websocket", listen)
-    page.goto(f"{server.url}/blend?a=cat&b=dog&ratio=0")
+    page.goto(f"{server.url}/blend?a=cat&b=dog&ratio=0&model=lab-net")
     see(page.get_by_role("button", name="Sweep (CSV)"), timeout=180_000)
     see(page.locator(".gap").first.filter(has_text=" in"))
     page.wait_for_timeout(1000)
@@ -131,7 +132,7 @@ def test_link_restores_a_blend_and_keys_move_it(open_blend, wait_idle):
 
 
 def test_downloads_are_the_blend_on_the_screen(open_blend, sweep):
-    page = open_blend("?a=cat&b=dog&ratio=25")
+    page = open_blend("?a=cat&b=dog&ratio=25&model=lab-net")
 
     def download(name):
         with page.expect_download() as caught:
@@ -161,10 +162,36 @@ def test_own_picture_is_blended_and_not_in_the_link(open_blend, tmp_path):
     assert "a=" not in urlsplit(page.url).query.replace("&", " ").split()[0]
 
 
-def test_two_models_at_once(open_blend, second_model):
+def test_two_models_stand_side_by_side(open_blend, second_model):
     page = open_blend(f"?a=cat&b=dog&ratio=40&model=lab-net,{second_model}")
     see_number(page.locator(".winner"), 2)
     see_number(page.locator(".curve svg"), 2)
+    for size in ({"width": 1280, "height": 720}, {"width": 390, "height": 844}):
+        page.set_viewport_size(size)
+        wide = page.locator(".root:has(canvas.mix)")
+        while wide.bounding_box()["width"] > size["width"]:
+            page.wait_for_timeout(50)
+        one, other = (page.locator(".winner").nth(number).bounding_box() for number in (0, 1))
+        assert one["y"] == other["y"] and one["x"] + one["width"] <= other["x"]
+        assert other["y"] + other["height"] < size["height"], "both answers are on the first screen"
+        assert other["x"] + other["width"] <= size["width"]
+    page.set_viewport_size({"width": 1280, "height": 720})
+    while wide.bounding_box()["width"] < 900:
+        page.wait_for_timeout(50)
+    charts = [page.locator(".curve svg").nth(number).bounding_box() for number in (0, 1)]
+    assert charts[0]["y"] == charts[1]["y"] and charts[1]["y"] + charts[1]["height"] < 720
+
+
+@pytest.mark.skipif(not (assets_dir() / "models" / "mix-net").exists(), reason="no network that learned from blends")
+def test_the_network_that_learned_from_blends_stands_beside_the_first(open_blend, sweep, command_line):
+    page = open_blend("")
+    see_number(page.locator(".winner"), 2)
+    said = json.loads(command_line("blend", "cat", "dog", "--ratio", "0.4", "--json", "--model", "mix-net"))
+    other = [percent(said["probabilities"][name]) for name in CLASS_NAMES]
+    assert page.locator(".answer .value").all_inner_texts() == [percent(p) for p in sweep[40]] + other
+    see(page.get_by_text("mix-net was trained on blends of two images"))
+    assert "it learned from blends to estimate the shares" in page.locator(".gap").nth(1).inner_text()
+    page.wait_for_url("**model=lab-net%2Cmix-net**")
 
 
 def test_hostile_link_opens_the_default_and_says_what_was_left_out(open_blend):
