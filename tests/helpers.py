@@ -1,6 +1,7 @@
-"""What several tests build: generated pictures and the files that hold them."""
+"""What several tests need: generated pictures, the files that hold them, waiting for a state."""
 
 import io
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,28 @@ from PIL import Image
 from cifar_model.classes import CLASS_COLORS, CLASS_NAMES
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+PATIENCE = 180  # seconds, for a machine that does other things too
+
+
+def wait_for(ready, what: str):
+    """Wait until `ready()` gives something that is true, and return that."""
+    deadline = time.monotonic() + PATIENCE
+    while not (result := ready()):
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.1)
+    return result
+
+
+def wait_for_state(name: str, *states: str):
+    """Wait until a run is in one of these states; fail where it has come to another end."""
+    from cifar_model.runs.read import LIVE_STATES, read_log, read_run
+
+    def ready():
+        run = read_run(name)
+        assert run.state in (*LIVE_STATES, *states), f"{run.state}: {run.message}\n{read_log(run.path)}"
+        return run if run.state in states else None
+
+    return wait_for(ready, f"{name} to be {states}")
 
 
 def make_pictures(per_class: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
+from helpers import PATIENCE
 
-PATIENCE = 180  # seconds, for a machine that does other things too
 OBJECT_STORE = 80_000_000  # bytes of shared memory a node
 
 # The loss of a node is noticed within seconds instead of half a minute.

@@ -9,14 +9,13 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import psutil
 import pytest
-from helpers import REPOSITORY, encode, make_pictures
+from helpers import REPOSITORY, encode, make_pictures, wait_for
 
 from benchmarks._visitors import Visitor, put_file, serving
 from cifar_model.runs.read import list_runs, read_run
@@ -24,7 +23,6 @@ from cifar_model.runs.records import read_object
 
 DEPLOY = REPOSITORY / "deploy"
 APP = REPOSITORY / "streamlit_app.py"
-PATIENCE = 120  # seconds, for a machine that does other things too
 
 
 def proxy_program():
@@ -39,14 +37,6 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def wait_for(ready, what):
-    deadline = time.monotonic() + PATIENCE
-    while not (result := ready()):
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.1)
-    return result
 
 
 @pytest.fixture

@@ -9,8 +9,7 @@ import time
 from collections import Counter
 
 import pytest
-from helpers import REPOSITORY
-from ray_cluster import PATIENCE
+from helpers import REPOSITORY, wait_for, wait_for_state
 from streamlit.testing.v1 import AppTest
 
 from cifar_model.runs.change import delete, request
@@ -41,23 +40,6 @@ def home(tmp_path, monkeypatch, cluster):
 
 def tiny(epochs=1, **changes):
     return Settings(network="seed-cnn", epochs=epochs, fraction=0.1, data="mini", **changes)
-
-
-def wait_for(ready, what):
-    deadline = time.monotonic() + PATIENCE
-    while not (result := ready()):
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.1)
-    return result
-
-
-def wait_for_state(name, *states):
-    def ready():
-        run = read_run(name)
-        assert run.state in (*LIVE_STATES, *states), f"{run.state}: {run.message}\n{read_log(run.path)}"
-        return run if run.state in states else None
-
-    return wait_for(ready, f"{name} to be {states}")
 
 
 @pytest.mark.parametrize("key", [{}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}])

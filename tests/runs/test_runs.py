@@ -12,6 +12,7 @@ from dataclasses import replace
 import psutil
 import pytest
 from click.testing import CliRunner
+from helpers import PATIENCE, wait_for, wait_for_state
 
 from cifar_model.cli.runs import runs as command
 from cifar_model.errors import LabError, ModelError, RunError, SettingsError
@@ -24,20 +25,16 @@ from cifar_model.runs.estimate import estimate_time
 from cifar_model.runs.follow import follow
 from cifar_model.runs.names import check_name
 from cifar_model.runs.read import (
-    LIVE_STATES,
     ahead_of,
     list_runs,
     live_runs,
     max_runs,
     read_guesses,
-    read_log,
     read_progress,
     read_run,
 )
 from cifar_model.storage import write_json
 from cifar_model.training.settings import Settings
-
-PATIENCE = 180  # seconds, for a machine that does other things too
 
 
 @pytest.fixture
@@ -55,23 +52,6 @@ def home(tmp_path, monkeypatch):
 def settings(tiny_cifar10):
     """A run that lasts until it is stopped: the learning rate is constant."""
     return Settings(network="seed-cnn", recipe="seed", epochs=200, batch_size=16, data=str(tiny_cifar10))
-
-
-def wait_for(ready, what):
-    deadline = time.monotonic() + PATIENCE
-    while not (result := ready()):
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.1)
-    return result
-
-
-def wait_for_state(name, *states):
-    def ready():
-        run = read_run(name)
-        assert run.state in (*LIVE_STATES, *states), f"{run.state}: {run.message}\n{read_log(run.path)}"
-        return run if run.state in states else None
-
-    return wait_for(ready, f"{name} to be {states}")
 
 
 def write_run(home, name="by-hand", **status):
