@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -14,11 +15,22 @@ from benchmarks import hostile, machine_use
 from cifar_model.errors import ImageError
 from cifar_model.pictures.decode import read_picture
 from cifar_model.pictures.fit import fit_image
-from tests.helpers import REPOSITORY
+from tests.helpers import REPOSITORY, write_parquet
 
 NAMES = (
     *("time_to_accuracy", "machine_use", "eight_epochs", "answers", "app"),
-    *("explanations", "distilled", "out_of_scope", "live", "hostile", "kills", "pages", "scale", "soak"),
+    *(
+        "explanations",
+        "distilled",
+        "out_of_scope",
+        "held_out_things",
+        "live",
+        "hostile",
+        "kills",
+        "pages",
+        "scale",
+        "soak",
+    ),
 )
 
 
@@ -68,6 +80,20 @@ def test_a_tiny_run_gives_numbers(name, options, columns, tiny_cifar10):
     for column in columns:
         # Something was measured in each of them.
         assert any(isinstance(row[column], int | float) for row in result["rows"])
+
+
+@pytest.mark.training
+def test_things_that_exposure_never_showed_are_told_apart(tiny_cifar10, tmp_path):
+    drawn = np.random.default_rng(0)
+    for part in ("train", "test"):
+        pictures = drawn.integers(0, 256, (100, 32, 32, 3), np.uint8)
+        write_parquet(tmp_path / f"{part}.parquet", pictures, range(100))
+    options = ("--outliers", tmp_path, "--network", "seed-cnn", "--recipe", "quick", "--epochs", 1)
+    result = json.loads(run("held_out_things", "--data", tiny_cifar10, "--json", *options))
+    rows = {row["superclass"]: row for row in result["rows"]}
+    assert len(rows) == 23 and {row["images"] for row in rows.values()} == {4, 5, 24, 74, 100}
+    assert (rows["people"]["shown"], rows["fish"]["shown"]) == ("no", "yes")
+    assert all(0 <= row["AUROC"] <= 1 for row in rows.values() if row["AUROC"] is not None)
 
 
 @pytest.mark.training

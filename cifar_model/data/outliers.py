@@ -9,8 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -58,6 +61,7 @@ _KERAS_PLACES = (
     "cifar-100-python.tar.gz",
 )
 _CACHE_FORMAT = 1
+Labelled: TypeAlias = tuple[np.ndarray, np.ndarray, tuple[str, ...]]  # images, fine labels, names of the classes
 
 
 @dataclass(frozen=True)
@@ -156,40 +160,65 @@ def _find(place: str) -> Path:
     raise DatasetError(f"No CIFAR-100 found: no CIFAR100_DIR, none in Keras's cache.\n{THREE_WAYS}")
 
 
+def load_cifar100(place: str = CIFAR100, part: str = "train") -> Labelled:
+    """All of a part of CIFAR-100: images uint8 (n, 32, 32, 3), fine labels int (n,), the names of the classes.
+
+    `place` is as for `load_outliers`; DatasetError where CIFAR-100 isn't there.
+    """
+    path = _find(place)
+    with _readable(path):
+        found = _cifar100(path, part)
+    if found is None:
+        raise DatasetError(f"{path} holds no CIFAR-100.\n{THREE_WAYS}")
+    return found
+
+
 def _read(path: Path, part: str) -> Outliers:
+    with _readable(path):
+        found = _cifar100(path, part)
+        return _from_folder(path) if found is None else _without_near(*found)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        if path.is_file():
-            return _from_archive(path, part)
-        if shards := sorted(file for file in path.rglob("*.parquet") if part in file.name):
-            return _from_parquet(shards)
-        for folder in (path, path / "cifar-100-python"):
-            if (folder / part).is_file():
-                return _without_near(*_from_pickle(folder / part, (folder / part).read_bytes()))
-            if (folder / "cifar-100-python.tar.gz").is_file():
-                return _from_archive(folder / "cifar-100-python.tar.gz", part)
-        return _from_folder(path)
+        yield
     except OSError as error:
         raise DatasetError(f"{error.filename or path} can't be read: {error.strerror or error}.") from error
 
 
-def _from_archive(path: Path, part: str) -> Outliers:
+def _cifar100(path: Path, part: str) -> Labelled | None:
+    """None where there are other files."""
+    if path.is_file():
+        return _from_archive(path, part)
+    if shards := sorted(file for file in path.rglob("*.parquet") if part in file.name):
+        return _from_parquet(shards)
+    for folder in (path, path / "cifar-100-python"):
+        if (folder / part).is_file():
+            return _from_pickle(folder / part, (folder / part).read_bytes())
+        if (folder / "cifar-100-python.tar.gz").is_file():
+            return _from_archive(folder / "cifar-100-python.tar.gz", part)
+    return None
+
+
+def _from_archive(path: Path, part: str) -> Labelled:
     try:
         with tarfile.open(path) as archive:
             member = next((one for one in archive if Path(one.name).name == part and one.isreg()), None)
             content = archive.extractfile(member) if member and member.size <= MAX_CIFAR100_MEMBER else None
             if content is None:
                 raise DatasetError(f"{path} holds no {part!r} file of CIFAR-100.\n{THREE_WAYS}")
-            return _without_near(*_from_pickle(path / part, content.read()))
+            return _from_pickle(path / part, content.read())
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise DatasetError(f"{path} is no archive of CIFAR-100 ({error}).\n{THREE_WAYS}") from error
 
 
-def _from_pickle(file: Path, data: bytes) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+def _from_pickle(file: Path, data: bytes) -> Labelled:
     images, labels = cifar100_batch(file, data)
     return images, labels, FINE_NAMES
 
 
-def _from_parquet(shards: list[Path]) -> Outliers:
+def _from_parquet(shards: list[Path]) -> Labelled:
     import pyarrow as pa  # slow to import
     import pyarrow.parquet as pq  # slow to import
 
@@ -209,7 +238,7 @@ def _from_parquet(shards: list[Path]) -> Outliers:
                 images.append(decoded_png(file, row, encoded))
         except (pa.ArrowException, ValueError, KeyError) as error:
             raise DatasetError(f"{file}: not a whole Parquet file of CIFAR-100 ({error}). Fetch it again.") from error
-    return _without_near(np.stack(images), np.concatenate(labels), names)
+    return np.stack(images), np.concatenate(labels), names
 
 
 def _from_folder(path: Path) -> Outliers:

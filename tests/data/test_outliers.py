@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from cifar_model.data.outliers import FINE_NAMES, load_outliers
+from cifar_model.data.outliers import FINE_NAMES, load_cifar100, load_outliers
 from cifar_model.errors import DatasetError
 
 
@@ -71,6 +71,9 @@ def test_every_layout_gives_the_same_pictures(layout, tmp_path, pictures, labels
     found = load_outliers(str(place), np.full((1, 32, 32, 3), 255, np.uint8))
     np.testing.assert_array_equal(found.images, kept(pictures, labels))
     assert "CIFAR-100" in found.title
+    whole, fine, names = load_cifar100(str(place))
+    np.testing.assert_array_equal(whole, pictures)
+    assert [names[label] for label in fine] == [FINE_NAMES[label] for label in labels]
     again = load_outliers(str(place), np.full((1, 32, 32, 3), 255, np.uint8))  # from the cache
     np.testing.assert_array_equal(again.images, found.images)
     assert again.describe() == found.describe()
@@ -92,6 +95,8 @@ def test_a_folder_of_pictures_serves_as_well(tmp_path, pictures):
     found = load_outliers(str(tmp_path), np.full((1, 32, 32, 3), 255, np.uint8))
     np.testing.assert_array_equal(found.images, pictures[:5])
     assert found.left_out["unreadable"] == 1
+    with pytest.raises(DatasetError, match="holds no CIFAR-100"):
+        load_cifar100(str(tmp_path))
 
 
 def test_cifar100_is_looked_for_where_the_variable_says(tmp_path, monkeypatch, pictures, labels):
