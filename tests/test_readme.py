@@ -74,7 +74,7 @@ def test_every_file_it_names_exists():
 
 
 def test_the_networks_table_says_what_the_cards_say():
-    for name in ("lab-net", "seed-cnn"):
+    for name in ("lab-net", "mix-net", "seed-cnn"):
         card = json.loads((assets_dir() / "models" / name / "card.json").read_text(encoding="utf-8"))
         row = next(line for line in README.splitlines() if line.startswith(f"| `{name}` |"))
         assert f"{100 * card['scores']['test_accuracy']:.1f} %" in row

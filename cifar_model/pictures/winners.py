@@ -111,5 +111,5 @@ def _gap(beliefs: np.ndarray, ratio: float, a_name: str, b_name: str, a: int, b:
     if a == b:
         return f"{went_in}, {percent(beliefs[a])} {CLASS_NAMES[a]} out: both pictures mean the same class."
     came_out = f"{percent(beliefs[a])} {CLASS_NAMES[a]}, {percent(beliefs[b])} {CLASS_NAMES[b]} out"
-    meant = "it learned from blends to estimate the shares" if learned_blends else "softmax is not a mixture estimate"
+    meant = "trained on blends, it aims at the shares" if learned_blends else "softmax is not a mixture estimate"
     return f"{went_in}; {came_out}: {meant}."

@@ -77,7 +77,7 @@ def test_blend_answers_the_samples(page, server):
 def test_models_shows_the_cards_that_ship(page, server):
     page.goto(f"{server.url}/models", timeout=PATIENCE)
     main = page.get_by_test_id("stMain")
-    for name in ("lab-net", "seed-cnn"):  # the first is the one that the page opens with
+    for name in ("lab-net", "mix-net", "seed-cnn"):  # the first is the one that the page opens with
         if name != "lab-net":
             main.get_by_role("combobox", name="Model").first.click()
             page.get_by_role("option", name=re.compile(name)).first.click()

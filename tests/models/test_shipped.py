@@ -29,7 +29,16 @@ def shipped(request):
 
 
 def test_the_shipped_models_are_there():
-    assert {"lab-net", "seed-cnn"} <= set(SHIPPED)
+    assert set(SHIPPED) == {"lab-net", "mix-net", "seed-cnn"}
+
+
+def test_the_network_that_learned_from_blends_reads_them_better():
+    def mixes(name):
+        card = json.loads((assets_dir() / "models" / name / "card.json").read_text(encoding="utf-8"))
+        return card["mixes"]["share_error"], card["mixes"]["top_two"]
+
+    learned, never = mixes("mix-net"), mixes("lab-net")
+    assert learned[0] < never[0] - 0.04 and learned[1] > 1.8 * never[1]
 
 
 @pytest.mark.skipif(not litert_available(), reason="no LiteRT on this platform")

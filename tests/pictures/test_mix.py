@@ -148,7 +148,7 @@ def test_the_gap_between_ratio_and_belief_in_words():
         "dog → cat at 30 %. 40 % cat + 60 % dog in; 83 % cat, 12 % dog out: softmax is not a mixture estimate."
     )
     text = describe_sweep(p, 0.4, "cat", "dog", learned_blends=True)
-    assert text.endswith("83 % cat, 12 % dog out: it learned from blends to estimate the shares.")
+    assert text.endswith("83 % cat, 12 % dog out: trained on blends, it aims at the shares.")
     # A picture not named after a class counts as what it is taken for, unmixed.
     text = describe_sweep(p, 0.4, "my tabby.jpg", "dog")
     assert "40 % my tabby.jpg + 60 % dog in; 83 % cat, 12 % dog out" in text
