@@ -73,10 +73,13 @@ def wait_for(worker: Worker | Answering, place) -> None:
 
 
 def _with_own_menu() -> None:
-    """Begin anew where Streamlit made a menu of the folder pages/, which lists the app's entry as a page, too.
+    """Begin a visit anew where Streamlit made a menu of the folder pages/, which lists the app's entry as a page, too.
 
     It does so until the navigation of streamlit_app.py has run once, for whoever opens another page after a start.
     """
+    if st.session_state.get("menu_looked_at"):  # a click that comes later must not be lost
+        return
+    st.session_state.menu_looked_at = True
     context = get_script_run_ctx(suppress_warning=True)
     listed = [] if context is None else list(context.pages_manager.get_pages().values())
     if len(listed) > 1 and any(page["script_path"] == context.pages_manager.main_script_path for page in listed):
