@@ -92,7 +92,7 @@ def test_classify_hides_its_answer_until_the_guess(page, server):
 
 
 def test_blend_hides_its_answers_until_the_guess(open_blend):
-    page = open_blend("?a=cat&b=dog&ratio=40")
+    page = open_blend("?a=cat&b=dog&ratio=40&model=lab-net")
     page.get_by_role("button", name="Options").click()
     page.get_by_text("Predict first").click()
     page.keyboard.press("Escape")
@@ -110,7 +110,7 @@ def test_blend_hides_its_answers_until_the_guess(open_blend):
 
 
 def test_one_click_loads_an_ambiguous_pair(open_blend):
-    page = open_blend("?a=cat&b=dog&ratio=40")
+    page = open_blend("?a=cat&b=dog&ratio=40&model=lab-net")
     page.get_by_text("The most ambiguous pairs").click()
     tile = page.get_by_role("group", name="The most ambiguous mixes").get_by_role("button").first
     tile.wait_for(timeout=120_000)

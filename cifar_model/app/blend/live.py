@@ -67,7 +67,8 @@ def show_live(
             "probabilities": np.round(beliefs.astype(float), 5).tolist(),
             "sets": sets,
             "said": said,
-            "outside": [] if sweep.in_scope is None else outside(sweep).tolist(),
+            # A divided answer is what a network that learned from blends was taught for one: no sign of other things.
+            "outside": [] if learned or sweep.in_scope is None else outside(sweep).tolist(),
             "strange": OUTSIDE,
             "changes": changes,
             "gaps": gaps,
@@ -102,5 +103,6 @@ def show_live(
         )
     if any(sweep.sets is not None for sweep in sweeps) and not asked:
         st.caption(about_sets(reading.level) + " The strip below the curve shows it at every ratio.")
-    if any(sweep.in_scope is not None for sweep in sweeps) and not asked:
+    scoped = [model for model, sweep in zip(models, sweeps, strict=True) if sweep.in_scope is not None]
+    if any(not model.card.learned_blends for model in scoped) and not asked:
         st.caption("Grey parts of the curve: there the mix looks like none of the ten classes.")

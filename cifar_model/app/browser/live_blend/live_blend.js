@@ -141,8 +141,8 @@ function makePanel(root, classes, set, tell) {
   };
 
   const draw = () => {
-    height = sets.length ? 266 : 240;
     margin.bottom = sets.length ? 72 : 46;
+    height = margin.bottom + (data.models.length === 2 ? 112 : 194); // of two networks as much as fits below the bars
     svg.style.height = `${height}px`;
     width = svg.clientWidth;
     if (!width || !info) return;
