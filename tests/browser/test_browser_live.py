@@ -252,6 +252,24 @@ def test_camera_shows_what_the_server_would_say_and_sends_nothing(camera_page, s
     page.wait_for_function("window.track.readyState === 'ended'")
 
 
+def test_a_picture_frozen_between_two_of_the_camera_is_answered(camera_page, server):
+    page = camera_page()
+    page.add_init_script("""{
+        const usual = HTMLVideoElement.prototype.requestVideoFrameCallback; // a camera of two pictures a second
+        HTMLVideoElement.prototype.requestVideoFrameCallback = function (told) {
+            return usual.call(this, (...about) => setTimeout(told, 450, ...about));
+        };
+    }""")
+    open_live(page, server)
+    page.get_by_role("button", name="Start the camera").click()
+    wait_for(page, lambda shown: shown["source"] == "the camera", "the camera's first answer")
+    for _ in range(3):
+        page.get_by_role("button", name="Freeze").click()
+        page.locator(".rate", has_text=re.compile(r"^\d+ ms")).wait_for()
+        page.get_by_role("button", name="Freeze").click()
+        page.locator(".rate", has_text="a second").wait_for()
+
+
 def test_freeze_blend_and_fool(camera_page, server):
     page = camera_page()
     open_live(page, server)

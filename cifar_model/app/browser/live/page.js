@@ -85,6 +85,7 @@ class Page {
         continue;
       }
       if (moving && source.video.currentTime === before) await Promise.race([source.next(), this.#sleep(500)]);
+      if (source !== this.source) continue; // it was frozen, or changed, meanwhile
       before = moving ? source.video.currentTime : -1;
       const started = performance.now();
       this.dirty = false;
