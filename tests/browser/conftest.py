@@ -114,6 +114,7 @@ def second_model(server):
     """Another model for the server: a copy of seed-cnn among the runs; returns its name."""
     name = "second-model"
     shutil.copytree(ROOT / "assets" / "models" / "seed-cnn", server.runs / name)
+    time.sleep(2.5)  # a list of models that a page has just shown is kept for two seconds
     return name
 
 
