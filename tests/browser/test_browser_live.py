@@ -252,6 +252,19 @@ def test_camera_shows_what_the_server_would_say_and_sends_nothing(camera_page, s
     page.wait_for_function("window.track.readyState === 'ended'")
 
 
+def test_no_click_is_lost_while_the_page_is_still_loading(camera_page, server):
+    page = camera_page()
+
+    def late(route):
+        page.wait_for_timeout(1500)
+        route.continue_()
+
+    page.route("**/page.js*", late)
+    page.goto(f"{server.url}/live")
+    page.get_by_role("button", name="Start the camera").click(timeout=LONG)
+    wait_for(page, lambda shown: shown["source"] == "the camera", "the camera's first answer")
+
+
 def test_a_picture_frozen_between_two_of_the_camera_is_answered(camera_page, server):
     page = camera_page()
     page.add_init_script("""{

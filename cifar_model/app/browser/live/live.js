@@ -7,7 +7,10 @@ export default function ({ data: [data], parentElement, setTriggerValue }) {
     start(root, { element, makeBars, percent, home }),
   );
   root.page.then(
-    (page) => page.update(data, (taken) => setTriggerValue("taken", taken)),
+    (page) => {
+      page.update(data, (taken) => setTriggerValue("taken", taken));
+      root.querySelector(".frame").inert = false; // before, a click would have been lost
+    },
     () => {
       const message = root.querySelector(".message");
       message.hidden = false;
