@@ -65,6 +65,17 @@ def say(line: str) -> None:
     click.echo(line, err=True)
 
 
+def say_epochs(what: str) -> Callable[[str, dict], None]:
+    """A `report` for `train` that says each epoch of `what` when it is done."""
+
+    def report(kind: str, record: dict) -> None:
+        if kind == "epoch":
+            told = "{what}, epoch {epoch}: validation accuracy {val_accuracy:.4f}, {seconds:.0f} s"
+            say(told.format(what=what, **record))
+
+    return report
+
+
 def hardware() -> str:
     """This machine and what runs on it, in a line."""
     memory = psutil.virtual_memory().total / 2**30

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from benchmarks._common import Table, benchmark, data_option, say, settings_of, temporary_run
+from benchmarks._common import Table, benchmark, data_option, say_epochs, settings_of, temporary_run
 
 SPEEDRUN = Path(__file__).with_name("torch_speedrun.py")
 
@@ -88,16 +88,12 @@ def _lab_net(recipe: str, *, seed: int, **options) -> dict:
     """The card of a training."""
     from cifar_model.training.train import train
 
-    def report(kind, record):
-        if kind == "epoch":
-            told = "lab-net, seed {seed}, epoch {epoch}: validation accuracy {val_accuracy:.4f}, {seconds:.0f} s"
-            say(told.format(seed=seed, **record))
-
+    settings = settings_of("lab-net", recipe, seed=seed, **options)
     with temporary_run() as run:
-        return train(settings_of("lab-net", recipe, seed=seed, **options), run, report=report).stored
+        return train(settings, run, report=say_epochs(f"lab-net, seed {seed}")).stored
 
 
-def torch_speedrun(python, images, labels, test, epochs, seed=0) -> dict | None:
+def torch_speedrun(python, images, labels, test, epochs) -> dict | None:
     """Results of torch_speedrun.py under another Python; None where that has no torch."""
     if subprocess.run([python, "-c", "import torch"], capture_output=True).returncode:
         return None
@@ -105,7 +101,7 @@ def torch_speedrun(python, images, labels, test, epochs, seed=0) -> dict | None:
         pictures = Path(folder) / "pictures.npz"
         np.savez(pictures, images=images, labels=labels, test_images=test[0], test_labels=test[1])
         # Its progress goes to stderr, which passes through.
-        command = [python, str(SPEEDRUN), str(pictures), str(epochs), str(seed)]
+        command = [python, str(SPEEDRUN), str(pictures), str(epochs), "0"]  # its seed
         return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from benchmarks._common import Table, benchmark, data_option, say, settings_of, temporary_run
+from benchmarks._common import Table, benchmark, data_option, say, say_epochs, settings_of, temporary_run
 
 # Krizhevsky 2009, table of CIFAR-100's superclasses; each has five classes.
 SUPERCLASSES = {
@@ -72,12 +72,8 @@ def main(data, outliers, held_out, epochs, recipe, network, fraction, seed):
             Image.fromarray(pixels).save(Path(folder) / f"{number:05}.png")
         say(f"{shown.sum():,} pictures are shown; held out: {', '.join(held_out)}.")
 
-        def report(kind, record):
-            if kind == "epoch":
-                say("epoch {epoch}: validation accuracy {val_accuracy:.4f}, {seconds:.0f} s".format(**record))
-
         settings = settings_of(network, recipe, epochs=epochs, fraction=fraction, seed=seed, data=data, outliers=folder)
-        card = train(settings, run, report=report)
+        card = train(settings, run, report=say_epochs(network))
         classifier = Classifier(run, calibrated=False)
         inside = scope_score(classifier.predict(np.asarray(load_cifar10(data)[1][0])))
         strange, strange_labels, names = load_cifar100(outliers, "test")

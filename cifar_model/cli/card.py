@@ -6,7 +6,7 @@ import click
 
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.cli.output import show_table
-from cifar_model.models.card import SetLevel, load_card
+from cifar_model.models.card import load_card
 from cifar_model.models.folder import find_model
 from cifar_model.text import share
 from cifar_model.trust.report import read_report
@@ -45,7 +45,7 @@ def card(name: str, as_json: bool) -> None:
         sizes = {n: "–" if level.mean_size is None else f"{level.mean_size:.2f}" for n, level in levels.items()}
         show_table(
             ("PROMISED", "CONTAINS THE TRUE CLASS", "WORST CLASS", "MEAN SIZE"),
-            ((f"{n} %", share(level.coverage), _worst(level), sizes[n]) for n, level in levels.items()),
+            ((f"{n} %", share(level.coverage), level.worst_class or "–", sizes[n]) for n, level in levels.items()),
         )
     if report.scope is not None:
         _head("Out of scope", "An image with too low a score looks like none of the ten classes.")
@@ -69,10 +69,6 @@ def card(name: str, as_json: bool) -> None:
         click.echo(f"\nSome of it was never measured. To do so (needs CIFAR-10): python -m cifar_model assess {name}")
     for problem in report.problems:
         click.echo(f"Warning: {problem}", err=True)
-
-
-def _worst(level: SetLevel) -> str:
-    return "–" if (worst := level.worst_class) is None else f"{worst[0]}, {share(worst[1])}"
 
 
 def _head(title: str, line: str) -> None:

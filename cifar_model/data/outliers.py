@@ -125,6 +125,19 @@ def load_outliers(place: str, known: np.ndarray, *, part: str = "train") -> Outl
     return found
 
 
+def load_cifar100(place: str = CIFAR100, part: str = "train") -> Labelled:
+    """All of a part of CIFAR-100: images uint8 (n, 32, 32, 3), fine labels int (n,), the names of the classes.
+
+    `place` is as for `load_outliers`; DatasetError where CIFAR-100 isn't there.
+    """
+    path = _find(place)
+    with _readable(path):
+        found = _cifar100(path, part)
+    if found is None:
+        raise DatasetError(f"{path} holds no CIFAR-100.\n{THREE_WAYS}")
+    return found
+
+
 def is_available() -> bool:
     """Whether CIFAR-100 is at hand, by CIFAR100_DIR or in Keras's cache; nothing of it is read."""
     try:
@@ -158,19 +171,6 @@ def _find(place: str) -> Path:
     if path := next((path for path in places if path.exists()), None):
         return path
     raise DatasetError(f"No CIFAR-100 found: no CIFAR100_DIR, none in Keras's cache.\n{THREE_WAYS}")
-
-
-def load_cifar100(place: str = CIFAR100, part: str = "train") -> Labelled:
-    """All of a part of CIFAR-100: images uint8 (n, 32, 32, 3), fine labels int (n,), the names of the classes.
-
-    `place` is as for `load_outliers`; DatasetError where CIFAR-100 isn't there.
-    """
-    path = _find(place)
-    with _readable(path):
-        found = _cifar100(path, part)
-    if found is None:
-        raise DatasetError(f"{path} holds no CIFAR-100.\n{THREE_WAYS}")
-    return found
 
 
 def _read(path: Path, part: str) -> Outliers:

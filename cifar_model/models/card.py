@@ -17,6 +17,7 @@ from cifar_model.classes import CLASS_NAMES
 from cifar_model.errors import ModelError
 from cifar_model.models.layout import CARD_FILE, EPOCHS_FOLDER
 from cifar_model.storage import read_json, write_json
+from cifar_model.text import share
 
 SCHEMA = 2  # cards without a number are older; a change that older readers would misread raises it
 
@@ -206,9 +207,10 @@ class SetLevel:
     class_coverage: dict[str, float] = _parts(_by_name(_SHARE, CLASS_NAMES))
 
     @property
-    def worst_class(self) -> tuple[str, float] | None:
-        """The class whose images' sets hold the truth least often, and how often; None where that isn't known."""
-        return min(self.class_coverage.items(), key=lambda one: one[1], default=None)
+    def worst_class(self) -> str | None:
+        """The class whose images' sets hold the truth least often: "cat, 76.3 %"; None where that isn't known."""
+        name = min(self.class_coverage, key=self.class_coverage.__getitem__, default=None)
+        return None if name is None else f"{name}, {share(self.class_coverage[name])}"
 
 
 def _levels(value: Any, where: str, problems: list[str]) -> dict[int, SetLevel]:

@@ -22,7 +22,7 @@ class Recipe:
         With outlier exposure: share of the steps after which pictures of other things come in, and how many of them
         for each training image of a step.
     mixup_share
-        With mixup: share of each batch that is blended.
+        With mixup: share of each batch that is blended. Nothing is cut out then, and no target smoothed.
     passes
         How often an epoch goes through the training images, each time augmented anew.
     """

@@ -49,6 +49,10 @@ def show_live(
                 playing, key = asked
                 playing.commit(key, guess["class"], ratio)
 
+    def flags(model: ModelInfo, sweep: Answer) -> bool:
+        """Whether it tells other things; a divided answer is what one that learned from blends was taught for them."""
+        return sweep.in_scope is not None and not model.card.learned_blends
+
     def about(model: ModelInfo, sweep: Answer) -> dict:
         if asked:
             return {"title": model.title}
@@ -67,8 +71,7 @@ def show_live(
             "probabilities": np.round(beliefs.astype(float), 5).tolist(),
             "sets": sets,
             "said": said,
-            # A divided answer is what a network that learned from blends was taught for one: no sign of other things.
-            "outside": [] if learned or sweep.in_scope is None else outside(sweep).tolist(),
+            "outside": outside(sweep).tolist() if flags(model, sweep) else [],
             "strange": OUTSIDE,
             "changes": changes,
             "gaps": gaps,
@@ -95,14 +98,14 @@ def show_live(
         on_ratio_change=moved,
         on_guess_change=guessed,
     )
-    if (taught := [model.name for model in models if model.card.learned_blends]) and len(models) > len(taught):
-        untaught = next(model.name for model in models if not model.card.learned_blends)
+    taught = [model.name for model in models if model.card.learned_blends]
+    untaught = [model.name for model in models if not model.card.learned_blends]
+    if taught and untaught:
         st.caption(
-            f"{taught[0]} was trained on blends of two images, with their shares as the targets; {untaught} has never "
-            "seen a blend. Compare how their curves follow the ratio."
+            f"{taught[0]} was trained on blends of two images, with their shares as the targets; {untaught[0]} has "
+            "never seen a blend. Compare how their curves follow the ratio."
         )
     if any(sweep.sets is not None for sweep in sweeps) and not asked:
         st.caption(about_sets(reading.level) + " The strip below the curve shows it at every ratio.")
-    scoped = [model for model, sweep in zip(models, sweeps, strict=True) if sweep.in_scope is not None]
-    if any(not model.card.learned_blends for model in scoped) and not asked:
+    if any(map(flags, models, sweeps)) and not asked:
         st.caption("Grey parts of the curve: there the mix looks like none of the ten classes.")

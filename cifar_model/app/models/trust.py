@@ -86,10 +86,7 @@ def show_sets(report: Report) -> None:
             "Contained the true class": [
                 None if level.coverage is None else 100 * level.coverage for level in levels.values()
             ],
-            "Worst class": [
-                None if (worst := level.worst_class) is None else f"{worst[0]}, {share(worst[1])}"
-                for level in levels.values()
-            ],
+            "Worst class": [level.worst_class for level in levels.values()],
             "Classes in a set": [level.mean_size for level in levels.values()],
         },
         hide_index=True,

@@ -226,8 +226,8 @@ function makePanel(root, classes, set, tell) {
       verdict.hidden = !sets.length;
       strange.hidden = !outside.length;
       model.textContent = info.title;
-      const way = `rom all ${data.b.name} to all ${data.a.name}`;
-      heading.textContent = data.models.length === 2 ? `${info.name}: f${way}` : `F${way}`;
+      const ends = `all ${data.b.name} to all ${data.a.name}`;
+      heading.textContent = data.models.length === 2 ? `${info.name}: from ${ends}` : `From ${ends}`;
       svg.setAttribute("aria-label", info.description);
       changes.textContent = info.changes;
       draw();
