@@ -41,7 +41,7 @@ def test_alone_on_a_laptop_nothing_is_in_the_way(home):  # noqa: F811
     write_run(home, "from-the-terminal", "running")
     at = open_page()
     assert {"Pause", "Stop"} <= set(labels(at)) and "somebody else" not in words(at).lower()
-    assert "Teacher" not in words(at) and not at.text_input(key="train_name_0").disabled
+    assert "Teacher" not in words(at) and not button(at, "Queue this run").disabled
 
 
 def test_somebody_elses_run_is_watched_and_not_touched(classroom):

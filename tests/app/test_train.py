@@ -39,6 +39,13 @@ def open_page(**query):
     return at
 
 
+def expand(at, *keys):
+    """Open these expanders of the form, by default both."""
+    for key in keys or ("train_more_settings", "train_commands"):
+        at.session_state[key] = True
+    return at.run()
+
+
 def words(at):
     parts = [
         *at.markdown,
@@ -94,7 +101,7 @@ def test_first_visit(home):
     text = words(at)
     assert "None yet." in text and "None yet." in text
     assert f"**{count_parameters('lab-net'):,}** parameters" in text
-    assert "python -m cifar_model train --network lab-net --recipe quick --run lab-net-quick-1" in text
+    assert "python -m cifar_model train --network lab-net --recipe quick --run lab-net-quick-1" in words(expand(at))
     assert not button(at, "Start training").disabled
 
 
@@ -118,7 +125,7 @@ def mini(monkeypatch, tmp_path):
 def test_without_data_it_learns_from_the_pictures_that_ship(home, nowhere, mini, monkeypatch):
     asked = []
     monkeypatch.setattr(runs_start, "start_run", lambda settings, name, queue, owner: asked.append(settings) or "x")
-    at = open_page()
+    at = expand(open_page())
     text = words(at)
     assert "57 %" in text and "synthetic" in text and "makes far better networks" in text
     assert "Download CIFAR-10" in labels(at) and "Train on" not in [c.label for c in at.segmented_control]
@@ -140,10 +147,11 @@ def test_with_a_cluster_a_run_waits_for_no_other(home, monkeypatch):
 
 
 def test_with_data_both_are_choices(home, mini):
-    at = open_page()
+    at = expand(open_page())
     assert "Download CIFAR-10" not in labels(at) and "--data" not in words(at)
     at.segmented_control(key="train_pictures").set_value("mini").run()
     at.segmented_control(key="train_network").set_value("seed-cnn").run()
+    expand(at)
     assert "--data mini" in words(at) and "57 %" in words(at)
     assert at.number_input(key="train_epochs_seed-cnn_quick_mini").value == 20
     assert not button(at, "Start training").disabled
@@ -227,6 +235,7 @@ def test_a_recipe_fills_the_form(home):
     at = open_page()
     at.segmented_control(key="train_network").set_value("seed-cnn").run()
     at.segmented_control(key="train_recipe").set_value("seed").run()
+    expand(at)
     assert at.number_input(key="train_epochs_seed-cnn_seed").value == 15
     assert at.number_input(key="train_batch_size_seed-cnn_seed").value == 32
     assert at.selectbox(key="train_optimizer_seed-cnn_seed").value == "adam"
@@ -242,11 +251,12 @@ def test_the_editor_counts_parameters(home):
     at.number_input(key="train_dense").set_value(100).run()
     count = count_parameters("custom", filters=(32, 128), dropout=0.2, dense=100)
     assert f"This network has **{count:,}** parameters" in words(at)
+    expand(at)
     assert "--filters 32,128" in words(at) and "--dense 100" in words(at)
 
 
 def test_a_name_that_is_none(home):
-    at = open_page()
+    at = expand(open_page())
     at.text_input(key="train_name_0").set_value("../../etc").run()
     assert "use letters, digits" in words(at) and "Start training" not in labels(at)
 
@@ -260,9 +270,12 @@ def test_start_uses_the_form(home, monkeypatch):
         return "fresh"
 
     monkeypatch.setattr(runs_start, "start_run", start)
-    at = open_page()
+    at = expand(open_page())
     at.number_input(key="train_epochs_lab-net_quick").set_value(7).run()
     at.slider(key="train_fraction").set_value(20).run()
+    at.session_state["train_more_settings"] = False  # what is out of sight counts all the same
+    at.run()
+    assert "train_fraction" not in [slider.key for slider in at.slider]
     button(at, "Start training").click().run()
     [(settings, name, queue)] = calls
     assert (settings.epochs, settings.fraction, settings.network, name, queue) == (7, 0.2, "lab-net", None, False)
@@ -275,10 +288,10 @@ def test_blends_and_other_things_are_switches(home, monkeypatch, tmp_path):
         runs_start, "start_run", lambda settings, name, *, queue, owner: calls.append(settings) or "fresh"
     )
     monkeypatch.setenv("CIFAR100_DIR", str(tmp_path / "nowhere"))
-    at = open_page()
+    at = expand(open_page())
     assert "train_outliers" not in [toggle.key for toggle in at.toggle]  # only where CIFAR-100 is found
     monkeypatch.setenv("CIFAR100_DIR", str(tmp_path))
-    at = open_page()
+    at = expand(open_page())
     assert "--mixup" not in words(at) and "--outliers" not in words(at)
     at.toggle(key="train_mixup").set_value(True).run()
     at.toggle(key="train_outliers").set_value(True).run()
@@ -290,8 +303,9 @@ def test_blends_and_other_things_are_switches(home, monkeypatch, tmp_path):
 def test_what_a_beginner_does_not_need_is_out_of_sight(home):
     at = open_page()
     more = next(expander for expander in at.expander if expander.label == "More settings")
-    assert not more.proto.expanded
-    assert {number.label for number in more.number_input} >= {"Epochs", "Batch size", "Learning rate", "Seed"}
+    assert not more.proto.expanded and not more.number_input
+    expand(at, "train_more_settings")
+    assert {number.label for number in at.number_input} >= {"Epochs", "Batch size", "Learning rate", "Seed"}
 
 
 def test_a_start_that_fails_says_why(home, monkeypatch):

@@ -161,6 +161,8 @@ def test_the_page_starts_it_and_says_where_it_waits(home, cluster, monkeypatch):
     monkeypatch.delenv("CIFAR10_DIR", raising=False)
     at = AppTest.from_file("../../streamlit_app.py", default_timeout=60)
     at.switch_page("pages/train.py").run()
+    at.session_state["train_more_settings"] = True
+    at.run()
     at.number_input(key="train_epochs_seed-cnn_quick_mini").set_value(1).run()
     next(button for button in at.button if button.label == "Start training").click().run()
     assert not at.exception

@@ -31,6 +31,7 @@ from cifar_model.runs.remote import cluster_address
 from cifar_model.text import duration, listed
 from cifar_model.training.settings import LIMITS, Settings, default_settings
 
+OF_RECIPE = ("epochs", "batch_size", "learning_rate", "optimizer", "augment")  # each recipe keeps its own
 DOUBLE_CLICK_SECONDS = 2.0  # a second click within this time is the same wish
 
 
@@ -45,6 +46,11 @@ def run_form(choices: Choices) -> None:
 def _keep(field: str) -> dict[str, str]:
     """Arguments that make a widget keep its value while the person is on another page."""
     return {"key": f"train_{field}", "persist_state": "session"}
+
+
+def _kept(field: str, default: Any) -> Any:
+    """What a widget of `_keep` holds, drawn or not."""
+    return st.session_state.get(f"train_{field}", default)
 
 
 def _number(field: str, label: str, value: float, *, of: str = "", **options: Any) -> Any:
@@ -81,39 +87,19 @@ def _run_form(choices: Choices) -> None:
     if data and len(choices.shown) > 1:
         st.info(describe_mini(network), icon=":material/science:")
     shape = _editor(start) if network == "custom" else {}
-    more = st.expander("More settings", icon=":material/tune:", key="train_more_settings")
-    with more:
-        with st.grid(4, min_column_width=170, vertical_alignment="bottom"):
-            epochs = _number("epochs", "Epochs", start.epochs, of=of)
-            batch_size = _number("batch_size", "Batch size", start.batch_size, of=of)
-            learning_rate = _number(
-                "learning_rate", "Learning rate", start.learning_rate, of=of, step=start.learning_rate / 10, format="%g"
-            )
-            optimizer = st.selectbox(
-                "Optimizer", list(OPTIMIZERS), list(OPTIMIZERS).index(start.optimizer), help=EXPLAIN["optimizer"],
-                **_keep("optimizer" + of),
-            )  # fmt: skip
-            fraction = st.slider(
-                "Share of the images", 1, 100, 100, format="%d %%", help=EXPLAIN["fraction"], **_keep("fraction")
-            )
-            early_stopping = _number("early_stopping", "Early stopping", start.early_stopping)
-            seed = _number("seed", "Seed", start.seed)
-            name = st.text_input(
-                "Name", placeholder=_suggested(network, recipe), max_chars=MAX_NAME_LENGTH,
-                key=f"train_name_{st.session_state.get('train_starts', 0)}",
-                help="The name of the run and of its model; left empty, it gets the name shown.",
-            )  # fmt: skip
-        augment = st.toggle("Augmentation", start.augment, help=EXPLAIN["augment"], **_keep("augment" + of))
-        blends = st.toggle("Train on blends", False, help=EXPLAIN["mixup"], **_keep("mixup"))
-        others = outliers_available() and st.toggle(
-            "Also train on images of other things", False, help=EXPLAIN["outliers"], **_keep("outliers")
-        )
+    more = st.expander("More settings", icon=":material/tune:", key="train_more_settings", on_change="rerun")
+    name_field = f"name_{st.session_state.get('train_starts', 0)}"  # the next run has a name of its own
+    if more.open:  # closed, it costs every click the drawing of its widgets
+        with more:
+            _more_settings(start, of, name_field, _suggested(network, recipe))
+    fraction, name = _kept("fraction", 100), _kept(name_field, "")
     try:
         settings = Settings(
-            network=network, recipe=recipe, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
-            optimizer=optimizer, augment=augment, fraction=fraction / 100, seed=seed, data=data,
-            outliers=CIFAR100 if others else NONE, mixup=1.0 if blends else 0.0,
-            early_stopping=early_stopping, **shape,
+            network=network, recipe=recipe, data=data, fraction=fraction / 100,
+            **{field: _kept(field + of, getattr(start, field)) for field in OF_RECIPE},
+            outliers=CIFAR100 if outliers_available() and _kept("outliers", False) else NONE,
+            mixup=1.0 if _kept("mixup", False) else 0.0,
+            **{field: _kept(field, getattr(start, field)) for field in ("early_stopping", "seed")}, **shape,
         )  # fmt: skip
         estimate = estimate_time(settings, runs)
         parameters = count_parameters(network, **shape)
@@ -132,15 +118,44 @@ def _run_form(choices: Choices) -> None:
         f"**{estimate_memory(settings) / 1e9:.1f} GB** of memory"
     )
     _start_button(settings, name.strip() or None, pictures in choices.ready, runs)
-    with st.expander("The same on the command line", icon=":material/terminal:"):
-        shown = name.strip() or _suggested(network, recipe)
-        st.code(
-            " ".join(["python -m cifar_model train", *settings.to_argv(), "--run", shown]),
-            "shell",
-            wrap_lines=True,
+    commands = st.expander(
+        "The same on the command line", icon=":material/terminal:", key="train_commands", on_change="rerun"
+    )
+    if commands.open:
+        with commands:
+            shown = name.strip() or _suggested(network, recipe)
+            st.code(
+                " ".join(["python -m cifar_model train", *settings.to_argv(), "--run", shown]),
+                "shell",
+                wrap_lines=True,
+            )
+            st.caption("A sweep: the same at several learning rates and seeds, one after another.")
+            st.code(_sweep_command(settings), "shell", wrap_lines=True)
+
+
+def _more_settings(start: Settings, of: str, name_field: str, suggested: str) -> None:
+    """What few people change; `_kept` tells the values, whether this was drawn or not."""
+    with st.grid(4, min_column_width=170, vertical_alignment="bottom"):
+        _number("epochs", "Epochs", start.epochs, of=of)
+        _number("batch_size", "Batch size", start.batch_size, of=of)
+        _number(
+            "learning_rate", "Learning rate", start.learning_rate, of=of, step=start.learning_rate / 10, format="%g"
         )
-        st.caption("A sweep: the same at several learning rates and seeds, one after another.")
-        st.code(_sweep_command(settings), "shell", wrap_lines=True)
+        st.selectbox(
+            "Optimizer", list(OPTIMIZERS), list(OPTIMIZERS).index(start.optimizer), help=EXPLAIN["optimizer"],
+            **_keep("optimizer" + of),
+        )  # fmt: skip
+        st.slider("Share of the images", 1, 100, 100, format="%d %%", help=EXPLAIN["fraction"], **_keep("fraction"))
+        _number("early_stopping", "Early stopping", start.early_stopping)
+        _number("seed", "Seed", start.seed)
+        st.text_input(
+            "Name", placeholder=suggested, max_chars=MAX_NAME_LENGTH,
+            help="The name of the run and of its model; left empty, it gets the name shown.", **_keep(name_field),
+        )  # fmt: skip
+    st.toggle("Augmentation", start.augment, help=EXPLAIN["augment"], **_keep("augment" + of))
+    st.toggle("Train on blends", False, help=EXPLAIN["mixup"], **_keep("mixup"))
+    if outliers_available():
+        st.toggle("Also train on images of other things", False, help=EXPLAIN["outliers"], **_keep("outliers"))
 
 
 def _sweep_command(settings: Settings) -> str:
