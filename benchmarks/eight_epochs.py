@@ -30,8 +30,8 @@ SPEEDRUN = Path(__file__).with_name("torch_speedrun.py")
 def main(data, epochs, recipe, validation, fraction, seeds, torch_python, torch):
     """Eight epochs: test accuracy of one view and averaged, and seconds of training, mean and spread over seeds.
 
-    Next to it, if torch is installed, a network and recipe written after the paper on CIFAR-10 speed-runs
-    (Jordan 2024, arXiv:2404.00498: airbench94) for as many epochs over the same pictures, once.
+    Next to it, if torch is installed, a network and recipe written after the CIFAR-10 speed-run with Muon
+    (airbench94_muon; Jordan 2024, arXiv:2404.00498) for as many epochs over the same pictures, once.
     Wanted: at least 94.0 % averaged, and no slower than PyTorch.
     """
     from cifar_model.data.cache import load_cifar10
@@ -65,7 +65,7 @@ def main(data, epochs, recipe, validation, fraction, seeds, torch_python, torch)
     table.add(name, n, seconds, single.mean(), averaged.mean(), seconds / other["seconds"] if other else None)
     if other:
         table.add(
-            f"airbench94 after the paper, PyTorch {other['torch']}, {other['precision']}",
+            f"airbench94_muon after the paper, PyTorch {other['torch']}, {other['precision']}",
             n,
             other["seconds"],
             100 * other["single"],
