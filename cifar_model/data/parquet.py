@@ -29,7 +29,7 @@ def read_shard(file: Path, content: Path | BinaryIO) -> Part:
     import pyarrow.parquet as pq  # slow to import
 
     try:
-        with pq.ParquetFile(content) as parquet:
+        with pq.ParquetFile(content, pre_buffer=False) as parquet:  # or it holds the whole file
             schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
             types = {field.name: field.type for field in schema}
             img, label = types.get("img", pa.null()), types.get("label", pa.null())

@@ -11,6 +11,7 @@ from cifar_model.data.batches import read_archive, read_batches
 from cifar_model.data.layouts import read_layout
 from cifar_model.data.parquet import read_parquet
 from cifar_model.data.sources import Part, Source, Split, fail, file_stats, unreadable
+from cifar_model.data.split import fingerprints
 from cifar_model.errors import DatasetError
 
 
@@ -37,7 +38,8 @@ def read_source(source: Source) -> tuple[Split, Split]:
 
 
 def _joined(parts: list[Split]) -> Split:
-    x, y = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    # A lone part is not copied: the training images are 150 MB.
+    x, y = parts[0] if len(parts) == 1 else (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     x.flags.writeable = y.flags.writeable = False
     return x, y
 
@@ -47,8 +49,7 @@ def _check_splits(source: Source, train: Split, test: Split) -> None:
     if len(test[0]) > len(train[0]):
         found = f"{len(train[0]):,} train and {len(test[0]):,} test images"
         fail(source.path, found, "no more test than train: are the files swapped?")
-    trained = {picture.tobytes() for picture in train[0]}
-    shared = sum(picture.tobytes() in trained for picture in test[0])
+    shared = int(np.isin(fingerprints(test[0]), fingerprints(train[0])).sum())
     if shared * 10 > len(test[0]):  # the real ones share a handful of duplicates
         found = f"{shared:,} of the {len(test[0]):,} test images among the training images"
         fail(source.path, found, "different ones: is a train file named as test?")
