@@ -17,7 +17,8 @@ SPEEDRUN = Path(__file__).with_name("torch_speedrun.py")
 @benchmark
 @data_option
 @click.option("--epochs", type=click.IntRange(1), default=8, show_default=True)
-@click.option("--recipe", type=click.Choice(["full", "quick"]), default="full", show_default=True)
+@click.option("--recipe", type=click.Choice(["full", "quick"]), default="quick", show_default=True)
+@click.option("--batch-size", type=int, default=500, show_default=True, help="Of lab-net's training.")
 @click.option("--validation", type=float, default=0.02, show_default=True, help="Held out; the rest is learned from.")
 @click.option("--fraction", type=float, default=1.0, show_default=True, help="Share of the training data, for a try.")
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="lab-net's trainings: 0, 1, …")
@@ -27,7 +28,7 @@ SPEEDRUN = Path(__file__).with_name("torch_speedrun.py")
     help="A Python that has torch and numpy, in an environment of its own if you like [default: this one].",
 )
 @click.option("--torch/--no-torch", default=True, help="Run PyTorch's side too [default: if installed].")
-def main(data, epochs, recipe, validation, fraction, seeds, torch_python, torch):
+def main(data, epochs, recipe, batch_size, validation, fraction, seeds, torch_python, torch):
     """Eight epochs: test accuracy of one view and averaged, and seconds of training, mean and spread over seeds.
 
     Next to it, if torch is installed, a network and recipe written after the CIFAR-10 speed-run with Muon
@@ -41,16 +42,14 @@ def main(data, epochs, recipe, validation, fraction, seeds, torch_python, torch)
         f"After {epochs} epochs",
         ["network", "pictures learned from", "training s", "single view %", "averaged %", "time over PyTorch's"],
     )
-    runs = [
-        _lab_net(recipe, epochs=epochs, validation=validation, fraction=fraction, seed=s, data=data)
-        for s in range(seeds)
-    ]
+    options = {"epochs": epochs, "batch_size": batch_size, "validation": validation, "fraction": fraction}
+    runs = [_lab_net(recipe, seed=seed, data=data, **options) for seed in range(seeds)]
     n, seconds = runs[0]["data"]["train"], float(np.mean([run["seconds"] for run in runs]))
 
     (images, labels), test = load_cifar10(data)
     chosen = split_by_content(images, validation, fraction).train
     other = torch and torch_speedrun(torch_python, images[chosen], labels[chosen], test, epochs)
-    name = f"lab-net, {recipe}, {runs[0]['precision']}"
+    name = f"lab-net, {recipe}, batches of {batch_size}, {runs[0]['precision']}"
     scores = [run["scores"] for run in runs]
     averaged = np.array([100 * each["test_accuracy"] for each in scores])
     single = np.array([100 * each.get("test_accuracy_single_view", each["test_accuracy"]) for each in scores])

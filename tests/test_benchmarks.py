@@ -58,7 +58,7 @@ def test_help(name):
         ("time_to_accuracy", ("--epochs", 1, "--fraction", 0.2, "--checks", 1, "--minutes", 0), {"times sooner"}),
         (
             "eight_epochs",
-            ("--epochs", 1, "--recipe", "quick", "--fraction", 0.1, "--seeds", 2, "--no-torch"),
+            ("--epochs", 1, "--batch-size", 20, "--fraction", 0.1, "--seeds", 2, "--no-torch"),
             {"averaged %"},
         ),
     ],
