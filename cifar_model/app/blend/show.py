@@ -22,8 +22,9 @@ from cifar_model.models.folder import ModelInfo
 
 FINE = [step for step in range(STEPS) if step not in COARSE]
 IN_ORDER = np.argsort([*COARSE, *FINE])
-PATIENCE = 0.1  # seconds for a third of the curve; what takes longer is shown coarsely first
-QUICK = 0.02  # seconds for the coarse answers of a network that has them all at once
+PATIENCE = 0.3  # seconds for the whole curve; what will take longer is shown coarsely first
+GLANCE = 0.05  # seconds after which that can be told
+QUICK = 0.02  # seconds for the coarse answers of a network that nobody else asks
 LOOK_SECONDS = 0.5  # between two words on how far it is
 
 
@@ -51,9 +52,7 @@ def _show_mix(blend: Blend, mode: str, models: list[ModelInfo], reading: Reading
             coarse = [resources.ask(model.path, frames[[*COARSE]]) for model in models]
             quick = time.monotonic() - began < QUICK * len(models)
             asked = resources.look_at_sweeps(models, frames[FINE])
-            complete = _all(asked, PATIENCE if quick else 0)
-            if not complete and sum(sweep.done for sweep in asked) >= len(FINE) * len(asked) // 3:
-                complete = _all(asked, 2 * PATIENCE)  # it is nearly there
+            complete = _soon(asked) if quick else _all(asked, 0)
 
             def whole() -> list[Answer]:
                 return _joined(coarse, [sweep.answer() for sweep in asked], IN_ORDER)
@@ -96,6 +95,14 @@ def _all(sweeps: list[Sweep], seconds: float) -> bool:
     """Whether all are answered, at the latest after so many seconds."""
     end = time.monotonic() + seconds
     return all([sweep.wait(max(0.0, end - time.monotonic())) for sweep in sweeps])
+
+
+def _soon(sweeps: list[Sweep]) -> bool:
+    """Whether all are answered within `PATIENCE`; waits no longer than it takes to see that they won't be."""
+    if _all(sweeps, GLANCE):
+        return True
+    done, frames = sum(sweep.done for sweep in sweeps), sum(map(len, sweeps))
+    return GLANCE * frames <= PATIENCE * done and _all(sweeps, PATIENCE - GLANCE)
 
 
 def _guessed(playing: Game, key: bytes, models: list[ModelInfo], sweeps: list[Answer]) -> None:
