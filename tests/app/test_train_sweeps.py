@@ -12,7 +12,7 @@ from cifar_model.app.train.form import _sweep_command
 from cifar_model.runs.read import live_runs
 from cifar_model.runs.start import start_run
 from cifar_model.training.settings import default_settings
-from tests.app.test_train import home, labels, open_page, words, write_run  # noqa: F401
+from tests.app.test_train import expand, home, labels, open_page, words, write_run  # noqa: F401
 
 
 def write_trial(home, sweep, number, epochs=2, state="finished", **settings):  # noqa: F811
@@ -115,4 +115,4 @@ def test_the_form_names_the_command_of_a_sweep(home):  # noqa: F811
     assert _sweep_command(default_settings("seed-cnn", "quick")) == (
         "python -m cifar_model sweep --network seed-cnn --recipe quick --learning-rate 0.01,0.03,0.09 --seed 0..2"
     )
-    assert "python -m cifar_model sweep --network lab-net" in words(open_page())
+    assert "python -m cifar_model sweep --network lab-net" in words(expand(open_page()))
