@@ -20,4 +20,3 @@ with guarded():
         choose_ambiguous(blend, models, reading)
     with live:
         show_blend(blend, models, reading)
-resources.settle("blend")

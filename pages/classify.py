@@ -17,4 +17,3 @@ with guarded():
     chosen, own = choose_pictures(answers, models)
     write_classify_link(chosen, models, reading)
     show_answers(chosen, own, models, answers, reading)
-resources.settle("classify")

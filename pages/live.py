@@ -1,7 +1,6 @@
 """Live: the network follows the camera, in the visitor's own browser."""
 
 from cifar_model.app.live.show import show_live
-from cifar_model.app.shared import resources
 from cifar_model.app.shared.options import choose_model, read_model_link, write_link
 from cifar_model.app.shared.page import guarded, header
 
@@ -11,4 +10,3 @@ with guarded():
     if model:
         write_link(model=model.name)
     show_live(model)
-resources.settle("live")

@@ -12,4 +12,3 @@ with guarded():
     models, _ = choose_models(place)
     read_link()
     show_models(models)
-resources.settle("models")

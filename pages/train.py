@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from cifar_model.app.shared import resources
 from cifar_model.app.shared.owner import remember_visitor
 from cifar_model.app.shared.page import guarded, header
 from cifar_model.app.shared.parts import shows
@@ -47,4 +46,3 @@ with guarded():
         watch()
     open_dialog()
     remember_visitor()
-resources.settle("train")

@@ -15,9 +15,6 @@ from cifar_model.runs.start import start_waiting
 logger = logging.getLogger(__name__)
 SECONDS = 2.0  # between two looks for runs that wait
 SECONDS_A_COLLECTION = 60.0  # between two of garbage: none follows a page's run here, and visits that ended hold files
-SECONDS_FROZEN = (
-    600.0  # after which that takes in what `resources.settle` spares it: visits of that moment are among it
-)
 SECONDS_A_SWEEP = 3600.0  # between two looks for caches that nobody has used for long
 
 
@@ -31,18 +28,12 @@ def keep_house() -> None:
 
 def _keep() -> None:
     swept, collected = -SECONDS_A_SWEEP, time.monotonic()
-    thawed = collected
     while True:
         try:
             start_waiting()
             if time.monotonic() - collected > SECONDS_A_COLLECTION:
                 collected = time.monotonic()
-                if thorough := collected - thawed > SECONDS_FROZEN:
-                    thawed = collected
-                    gc.unfreeze()
                 gc.collect()
-                if thorough:
-                    gc.freeze()
             if time.monotonic() - swept > SECONDS_A_SWEEP:
                 swept = time.monotonic()
                 sweep()

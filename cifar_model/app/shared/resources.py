@@ -1,6 +1,5 @@
 """The app's wiring: every resource that sessions share is made here, once, and is replaced here by a test."""
 
-import gc
 from collections.abc import Generator
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -295,16 +294,6 @@ def _browser_form(model: Path, stamp: tuple | None) -> Future:
         job.set_result(file)
         return job
     return compiling().submit("compile", model)
-
-
-@st.cache_resource(show_spinner=False)
-def settle(page: str) -> None:
-    """Once a page and all that it imports is loaded: take it out of the garbage collector's sight.
-
-    Streamlit collects after every script run, and each collection would otherwise walk all modules again.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 @st.cache_resource(show_spinner=False)
