@@ -14,7 +14,7 @@ from cifar_model.runs import start as runs_start
 from cifar_model.runs.hold import is_held
 from cifar_model.runs.owners import fingerprint, write_owner
 from cifar_model.runs.read import read_run
-from tests.app.test_train import button, home, labels, open_page, words, write_run  # noqa: F401
+from tests.app.test_train import button, expand, home, labels, open_page, words, write_run  # noqa: F401
 
 KEY = "5a" * 32  # what the browser of the visitor under test keeps
 
@@ -42,6 +42,7 @@ def test_alone_on_a_laptop_nothing_is_in_the_way(home):  # noqa: F811
     at = open_page()
     assert {"Pause", "Stop"} <= set(labels(at)) and "somebody else" not in words(at).lower()
     assert "Teacher" not in words(at) and not button(at, "Queue this run").disabled
+    assert not expand(at, "train_more_settings").text_input(key="train_name_0").disabled
 
 
 def test_somebody_elses_run_is_watched_and_not_touched(classroom):

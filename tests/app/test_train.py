@@ -305,7 +305,8 @@ def test_what_a_beginner_does_not_need_is_out_of_sight(home):
     more = next(expander for expander in at.expander if expander.label == "More settings")
     assert not more.proto.expanded and not more.number_input
     expand(at, "train_more_settings")
-    assert {number.label for number in at.number_input} >= {"Epochs", "Batch size", "Learning rate", "Seed"}
+    more = next(expander for expander in at.expander if expander.label == "More settings")
+    assert {number.label for number in more.number_input} >= {"Epochs", "Batch size", "Learning rate", "Seed"}
 
 
 def test_a_start_that_fails_says_why(home, monkeypatch):
