@@ -132,16 +132,19 @@ class RunDirectory:
         self._append_bytes(self.path / HISTORY_FILE, line.encode())
 
     def requests(self) -> Iterator[dict]:
-        """Take the requests out of the inbox, oldest first; what can't be read is dropped."""
+        """Take the requests out of the inbox, oldest first; what can't be read is dropped.
+
+        A request leaves the inbox when the next one is asked for: whoever waits for that finds it carried out.
+        """
         for file in sorted((self.path / "requests").glob("[0-9]*.json")):  # not the hidden, unfinished ones
             try:
                 request = json.loads(file.read_text(encoding="utf-8"))
             except (OSError, ValueError):
                 request = None
-            with suppress(OSError):
-                file.unlink()
             if isinstance(request, dict):
                 yield request
+            with suppress(OSError):
+                file.unlink()
 
     def forget_requests(self, before: float) -> None:
         """Take out what was asked before that Unix time: of a process that has ended since."""

@@ -177,3 +177,21 @@ def test_a_pause_ends_when_it_has_lasted_too_long(home, monkeypatch):  # noqa: F
     listener = control.Control(directory)
     listener.poll()
     assert listener.stopping and listener.gave_way and 0.3 <= listener.paused_seconds < 60
+
+
+def test_a_request_leaves_the_inbox_once_it_is_carried_out(home, monkeypatch):  # noqa: F811
+    directory = RunDirectory(write_run(home, "asked", state="running"))
+    inbox = directory.path / "requests"
+    inbox.mkdir()
+    for number, action in enumerate(("pause", "resume"), start=1):
+        (inbox / f"{number}-{action}.json").write_text(json.dumps({"action": action}))
+    seen, plain = [], directory.set_status
+
+    def set_status(state):
+        seen.append((state, sorted(file.name for file in inbox.iterdir())))
+        plain(state)
+
+    monkeypatch.setattr(directory, "set_status", set_status)
+    control.Control(directory).poll()
+    assert seen == [("paused", ["1-pause.json", "2-resume.json"]), ("running", ["2-resume.json"])]
+    assert not list(inbox.iterdir()) and directory.status["state"] == "running"
