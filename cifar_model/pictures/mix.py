@@ -16,6 +16,9 @@ MODES: dict[str, str] = {
     "the share, the finer the detail that is the first's.",
 }
 
+# The ways in which a share of `a` and the rest of `b` are the same mix as that rest of `b` and the share of `a`.
+SYMMETRIC = ("average", "linear")
+
 _CELL = 4  # pixels a side of a checkerboard cell: 8×8 cells on a 32×32 picture
 
 
@@ -93,8 +96,13 @@ def _round(values: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
+def _weighted(a: np.ndarray, b: np.ndarray, ratio: np.ndarray) -> np.ndarray:
+    # 1 - 0.4 and 0.6 differ in the last bit; twelve digits make them one, so that a mix is the same from both sides.
+    return np.round(ratio, 12) * a + np.round(1 - ratio, 12) * b
+
+
 def _average(a: np.ndarray, b: np.ndarray, ratio: np.ndarray) -> np.ndarray:
-    return _round(ratio * a + (1 - ratio) * b)
+    return _round(_weighted(a, b, ratio))
 
 
 def _srgb_to_linear(values: np.ndarray) -> np.ndarray:
@@ -108,7 +116,7 @@ def _linear_to_srgb(light: np.ndarray) -> np.ndarray:
 
 
 def _linear(a: np.ndarray, b: np.ndarray, ratio: np.ndarray) -> np.ndarray:
-    light = ratio * _srgb_to_linear(a / 255) + (1 - ratio) * _srgb_to_linear(b / 255)
+    light = _weighted(_srgb_to_linear(a / 255), _srgb_to_linear(b / 255), ratio)
     return _round(_linear_to_srgb(light) * 255)
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from cifar_model.app.workers.process import BROKEN
 from cifar_model.errors import WorkerError
 from cifar_model.pictures.fit import load_image
-from cifar_model.pictures.mix import MODES, sweep
+from cifar_model.pictures.mix import MODES, SYMMETRIC, sweep
 from cifar_model.storage import assets_dir
 
 
@@ -60,6 +60,28 @@ def test_presets_swap_and_shuffle(lab):  # noqa: F811
     assert link_of(at) | {"a": "horse", "b": "deer", "ratio": "40"} == link_of(at)
     {button.label: button for button in at.button}["Shuffle"].click().run()
     assert not at.exception and link_of(at)["a"] != link_of(at)["b"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_two_pictures_swapped_are_asked_for_again_only_where_their_mixes_are_others(lab, mode):  # noqa: F811
+    def answer(_, pixels):  # one that tells every frame from every other
+        share = pixels.reshape(len(pixels), -1).mean(1) / 255
+        return np.stack([share, 1 - share, *np.zeros((8, len(pixels)))], axis=1).astype(np.float32)
+
+    lab.answering = FakeWorker(answer)
+    at = lab.open("blend", mode=mode, ratio="35")
+
+    def check(a: str, b: str):
+        (model,) = at.session_state["shown_live_blend"][0]["models"]
+        expected = answer(None, sweep(sample(a), sample(b), mode=mode)[model["known"]])
+        np.testing.assert_allclose(model["probabilities"], expected, atol=1e-5)
+
+    check("cat", "dog")
+    asked = len(lab.answering.asked)
+    {button.label: button for button in at.button}["Swap"].click().run()
+    assert not at.exception and link_of(at)["a"] == "dog"
+    assert (len(lab.answering.asked) == asked) == (mode in SYMMETRIC)
+    check("dog", "cat")
 
 
 @pytest.mark.parametrize("ratio", ["-1", "101", "1e9", "NaN", "٤٠", "40.5", "0x10", "4" * 5000])

@@ -5,7 +5,7 @@ import pytest
 
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.errors import ImageError, SettingsError
-from cifar_model.pictures.mix import MODES, blend, sweep
+from cifar_model.pictures.mix import MODES, SYMMETRIC, blend, sweep
 from cifar_model.pictures.winners import describe_changes, describe_gaps, describe_sweep, winner_changes
 
 CAT, DOG, FROG = map(CLASS_NAMES.index, ("cat", "dog", "frog"))
@@ -45,6 +45,13 @@ def test_no_step_of_a_sweep_jumps(mode):
     frames = sweep(flat(250), flat(10), mode=mode).astype(int)
     means = frames.mean(axis=(1, 2, 3))
     assert (np.diff(means) >= 0).all() and np.diff(means).max() <= 45  # of 240; frequencies is the steepest
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_which_mixes_are_the_same_from_both_sides(mode, pair):
+    a, b = pair
+    same = (sweep(a, b, mode=mode) == sweep(b, a, mode=mode)[::-1]).all()
+    assert same == (mode in SYMMETRIC)
 
 
 def test_average_is_the_weighted_mean(pair):

@@ -19,6 +19,7 @@ from cifar_model.app.shared.sweeping import Sweep
 from cifar_model.app.shared.why import explain_mix
 from cifar_model.classes import CLASS_NAMES
 from cifar_model.models.folder import ModelInfo
+from cifar_model.pictures.mix import SYMMETRIC
 
 FINE = [step for step in range(STEPS) if step not in COARSE]
 IN_ORDER = np.argsort([*COARSE, *FINE])
@@ -39,7 +40,10 @@ def show_blend(blend: Blend, models: list[ModelInfo], reading: Reading) -> None:
 def _show_mix(blend: Blend, mode: str, models: list[ModelInfo], reading: Reading) -> None:
     """The mixed picture, the beliefs and the curves, all of which follow the slider in the browser alone."""
     with guarded():
-        frames, sprite = resources.mix(blend.pictures["a"].pixels, blend.pictures["b"].pixels, mode)
+        a, b = (blend.pictures[slot].pixels for slot in ("a", "b"))
+        frames, sprite = resources.mix(a, b, mode)
+        # Asked for in one order: two pictures and the same two swapped are one sweep, where the way to mix allows it.
+        way = -1 if mode in SYMMETRIC and a.tobytes() > b.tobytes() else 1
         playing, key = game("blend"), frames.tobytes()
         hidden = reading.predict and key not in playing.rounds
         with st.container():
@@ -49,13 +53,13 @@ def _show_mix(blend: Blend, mode: str, models: list[ModelInfo], reading: Reading
                 wait_for(resources.answering(), waiting)
                 st.rerun()
             began = time.monotonic()
-            coarse = [resources.ask(model.path, frames[[*COARSE]]) for model in models]
+            coarse = [resources.ask(model.path, frames[::way][[*COARSE]])[::way] for model in models]
             quick = time.monotonic() - began < QUICK * len(models)
-            asked = resources.look_at_sweeps(models, frames[FINE])
+            asked = resources.look_at_sweeps(models, frames[::way][FINE])
             complete = _soon(asked) if quick else _all(asked, 0)
 
             def whole() -> list[Answer]:
-                return _joined(coarse, [sweep.answer() for sweep in asked], IN_ORDER)
+                return _joined(coarse, [sweep.answer()[::way] for sweep in asked], IN_ORDER)
 
             if complete:
                 known, sweeps = list(range(STEPS)), whole()
