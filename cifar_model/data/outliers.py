@@ -20,7 +20,7 @@ import numpy as np
 from cifar_model.data import find
 from cifar_model.data.batches import MAX_CIFAR100_MEMBER, cifar100_batch
 from cifar_model.data.cache import cache_root
-from cifar_model.data.parquet import decoded_png
+from cifar_model.data.parquet import read_rows
 from cifar_model.errors import DatasetError, LabError
 from cifar_model.pictures.fit import load_image
 from cifar_model.pictures.folders import find_images
@@ -219,26 +219,10 @@ def _from_pickle(file: Path, data: bytes) -> Labelled:
 
 
 def _from_parquet(shards: list[Path]) -> Labelled:
-    import pyarrow as pa  # slow to import
-    import pyarrow.parquet as pq  # slow to import
-
-    images, labels, names = [], [], FINE_NAMES
-    for file in shards:
-        try:
-            table = pq.read_table(file)
-            column = next((name for name in ("fine_label", "label") if name in table.column_names), None)
-            if column is None or "img" not in table.column_names:
-                raise DatasetError(
-                    f"{file}: found the columns {', '.join(table.column_names)[:300]}; expected img and fine_label."
-                )
-            stored = (table.schema.metadata or {}).get(b"names", b"").decode("utf-8", "replace")
-            names = tuple(stored.split(",")) if stored else names
-            labels.append(table[column].to_numpy())
-            for row, encoded in enumerate(table["img"].combine_chunks().field("bytes").to_pylist()):
-                images.append(decoded_png(file, row, encoded))
-        except (pa.ArrowException, ValueError, KeyError) as error:
-            raise DatasetError(f"{file}: not a whole Parquet file of CIFAR-100 ({error}). Fetch it again.") from error
-    return np.stack(images), np.concatenate(labels), names
+    parts = [read_rows(file, file, ("fine_label", "label")) for file in shards]
+    images, labels = (np.concatenate([part[of] for part in parts]) for of in (0, 1))
+    stored = next((said[b"names"] for _, _, said in parts if said.get(b"names")), b"").decode("utf-8", "replace")
+    return images, labels, tuple(stored.split(",")) if stored else FINE_NAMES
 
 
 def _from_folder(path: Path) -> Outliers:

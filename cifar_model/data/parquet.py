@@ -1,4 +1,4 @@
-"""The Parquet layout of the Hugging Face data set."""
+"""The Parquet layout of the Hugging Face data sets, CIFAR-10 and CIFAR-100."""
 
 from __future__ import annotations
 
@@ -24,7 +24,19 @@ def read_parquet(source: Source) -> Iterator[Part]:
 
 
 def read_shard(file: Path, content: Path | BinaryIO) -> Part:
-    """One file of that layout: `file` is its name, `content` where its bytes are."""
+    """One file of CIFAR-10 in that layout: `file` is its name, `content` where its bytes are."""
+    x, y, _ = read_rows(file, content, ("label",))
+    check_labels(file, y)
+    return file.name, split_of(file), x, y
+
+
+def read_rows(
+    file: Path, content: Path | BinaryIO, names: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray, dict[bytes, bytes]]:
+    """Pictures uint8 (n, 32, 32, 3), labels int64 (n,) as they stand there, and what else the file says of itself.
+
+    `names`: what the column of the labels may be called, the best first. DatasetError on anything else.
+    """
     import pyarrow as pa  # slow to import
     import pyarrow.parquet as pq  # slow to import
 
@@ -32,18 +44,19 @@ def read_shard(file: Path, content: Path | BinaryIO) -> Part:
         with pq.ParquetFile(content, pre_buffer=False) as parquet:  # or it holds the whole file
             schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
             types = {field.name: field.type for field in schema}
-            img, label = types.get("img", pa.null()), types.get("label", pa.null())
+            column = next((name for name in names if name in types), names[0])
+            img, label = types.get("img", pa.null()), types.get(column, pa.null())
             encoded = img.field("bytes").type if _has_bytes(img) else pa.null()
             if encoded not in (pa.binary(), pa.large_binary()) or not pa.types.is_integer(label):
                 found = ", ".join(f"{name} ({kind})" for name, kind in types.items())[:300]
-                fail(file, f"the columns {found}", "img (struct with bytes) and label (an integer)")
+                fail(file, f"the columns {found}", f"img (struct with bytes) and {names[0]} (an integer)")
             if not 0 < rows <= _MAX_PARQUET_ROWS:
                 fail(file, f"{rows:,} rows", f"1 to {_MAX_PARQUET_ROWS:,}")
             x = np.empty((rows, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
             y = np.empty(rows, np.int64)
             row = 0
-            for batch in parquet.iter_batches(1000, columns=["img.bytes", "label"]):
-                labels = batch.column("label")
+            for batch in parquet.iter_batches(1000, columns=["img.bytes", column]):
+                labels = batch.column(column)
                 if labels.null_count:
                     fail(file, f"{labels.null_count} rows without a label", "a label in each")
                 y[row : row + len(batch)] = labels.to_numpy(zero_copy_only=False)
@@ -57,8 +70,7 @@ def read_shard(file: Path, content: Path | BinaryIO) -> Part:
         raise DatasetError(f"{file}: not a whole Parquet file ({reason}). Fetch it again.") from error
     if row != rows:
         fail(file, f"{row:,} pictures", f"{rows:,}")
-    check_labels(file, y)
-    return file.name, split_of(file), x, y
+    return x, y, schema.metadata or {}
 
 
 def _has_bytes(img: Any) -> bool:
