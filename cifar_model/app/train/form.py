@@ -92,13 +92,13 @@ def _run_form(choices: Choices) -> None:
     if more.open:  # closed, it costs every click the drawing of its widgets
         with more:
             _more_settings(start, of, name_field, _suggested(network, recipe))
-    fraction, name = _kept("fraction", 100), _kept(name_field, "")
+    percent, name = _kept("fraction", _percent(start)), _kept(name_field, "")
     try:
         settings = Settings(
-            network=network, recipe=recipe, data=data, fraction=fraction / 100,
+            network=network, recipe=recipe, data=data, fraction=percent / 100,
             **{field: _kept(field + of, getattr(start, field)) for field in OF_RECIPE},
-            outliers=CIFAR100 if outliers_available() and _kept("outliers", False) else NONE,
-            mixup=1.0 if _kept("mixup", False) else 0.0,
+            outliers=CIFAR100 if outliers_available() and _kept("outliers", start.outliers != NONE) else NONE,
+            mixup=1.0 if _kept("mixup", start.mixup > 0) else 0.0,
             **{field: _kept(field, getattr(start, field)) for field in ("early_stopping", "seed")}, **shape,
         )  # fmt: skip
         estimate = estimate_time(settings, runs)
@@ -145,7 +145,15 @@ def _more_settings(start: Settings, of: str, name_field: str, suggested: str) ->
             "Optimizer", list(OPTIMIZERS), list(OPTIMIZERS).index(start.optimizer), help=EXPLAIN["optimizer"],
             **_keep("optimizer" + of),
         )  # fmt: skip
-        st.slider("Share of the images", 1, 100, 100, format="%d %%", help=EXPLAIN["fraction"], **_keep("fraction"))
+        st.slider(
+            "Share of the images",
+            1,
+            100,
+            _percent(start),
+            format="%d %%",
+            help=EXPLAIN["fraction"],
+            **_keep("fraction"),
+        )
         _number("early_stopping", "Early stopping", start.early_stopping)
         _number("seed", "Seed", start.seed)
         st.text_input(
@@ -153,9 +161,19 @@ def _more_settings(start: Settings, of: str, name_field: str, suggested: str) ->
             help="The name of the run and of its model; left empty, it gets the name shown.", **_keep(name_field),
         )  # fmt: skip
     st.toggle("Augmentation", start.augment, help=EXPLAIN["augment"], **_keep("augment" + of))
-    st.toggle("Train on blends", False, help=EXPLAIN["mixup"], **_keep("mixup"))
+    st.toggle("Train on blends", start.mixup > 0, help=EXPLAIN["mixup"], **_keep("mixup"))
     if outliers_available():
-        st.toggle("Also train on images of other things", False, help=EXPLAIN["outliers"], **_keep("outliers"))
+        st.toggle(
+            "Also train on images of other things",
+            start.outliers != NONE,
+            help=EXPLAIN["outliers"],
+            **_keep("outliers"),
+        )
+
+
+def _percent(start: Settings) -> int:
+    """The share of the images, as its slider shows it."""
+    return round(100 * start.fraction)
 
 
 def _sweep_command(settings: Settings) -> str:
