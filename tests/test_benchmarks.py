@@ -91,7 +91,11 @@ def test_users_of_the_app_are_timed():
     options = ("--no-browser", "--no-training", "--users", 3, "--seconds", 8, "--old-runs", 2)
     result = json.loads(run("app", "--json", *options))
     assert len(result["rows"]) == 4, result["notes"]
-    for row in result["rows"]:
+    uploads, blends, sweeps, looks = result["rows"]
+    # On a busy machine no sweep may be whole before its visitor's next blend, which the table then says.
+    none_whole = any(": 0 of " in note for note in result["notes"])
+    assert none_whole == (sweeps["app p50 ms"] is None), result["notes"]
+    for row in (uploads, blends, looks) if none_whole else result["rows"]:
         assert 0 < row["app p50 ms"] <= row["app p95 ms"] and row["over empty's"] > 0
 
 
