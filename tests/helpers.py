@@ -127,7 +127,7 @@ def full_card(name: str, labels: np.ndarray, probabilities: np.ndarray) -> dict:
             },
             "probes": {"digits": {"auroc": 0.98, "flagged": 0.9}},
         },
-        "explanation": {"method": "HiResCAM", "images": 500, "drop_marked": 0.41, "drop_random": 0.12},
+        "explanation": {"method": "HiResCAM", "images": 500, "drop_marked": 0.41, "drop_elsewhere": 0.12},
         "epochs": 3,
         "seconds": 61.0,
         "command": "python -m cifar_model train --network seed-cnn",

@@ -63,8 +63,11 @@ def card(name: str, as_json: bool) -> None:
         )
     if report.explanation:
         why = report.explanation
-        _head("Explanations", "Hiding the marked fifth of an image should cost more probability than a random fifth.")
-        click.echo(f"  Marked: {100 * why.drop_marked:.0f} points less. Random: {100 * why.drop_random:.0f}.")
+        _head("Explanations", "Hiding what is marked should cost more than hiding as much elsewhere.")
+        click.echo(
+            f"  Marked: {100 * why.drop_marked:.0f} points less. "
+            f"Patches of the same shapes elsewhere: {100 * why.drop_elsewhere:.0f}."
+        )
     if not (report.set_levels and report.scope) and not report.is_epoch and not report.is_imported:
         click.echo(f"\nSome of it was never measured. To do so (needs CIFAR-10): python -m cifar_model assess {name}")
     for problem in report.problems:

@@ -289,13 +289,16 @@ class Mixes:
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """How faithful explanations are: what hiding the marked pixels costs the class, and hiding random ones, 0 to 1."""
+    """How faithful explanations are: what hiding pixels costs the class, 0 to 1.
+
+    drop_marked : the marked fifth; drop_elsewhere : patches of the same shapes, moved about at random
+    """
 
     method: str = _part(_text, "")
     images: int | None = _part(_whole)
     removed: str = _part(_text, "")  # what stood in the place of hidden pixels
     drop_marked: float | None = _part(_number(-1, 1))
-    drop_random: float | None = _part(_number(-1, 1))
+    drop_elsewhere: float | None = _part(_number(-1, 1))
 
 
 @dataclass(frozen=True, kw_only=True)

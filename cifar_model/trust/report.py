@@ -179,7 +179,7 @@ class Report:
     def explanation(self) -> Explanation | None:
         """How faithful its explanations are; None where that was not measured."""
         found = self._measured.explanation
-        return None if found is None or None in (found.images, found.drop_marked, found.drop_random) else found
+        return None if found is None or None in (found.images, found.drop_marked, found.drop_elsewhere) else found
 
     @cached_property
     def mixes(self) -> Mixes | None:
