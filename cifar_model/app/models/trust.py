@@ -33,8 +33,8 @@ def _reasons(report: Report) -> None:
         st.markdown(
             f"Classify marks where in an image the evidence for a class lies. On {why.images:,} test images, "
             f"hiding the marked fifth of the pixels{how} cost the class {100 * why.drop_marked:.0f} points of "
-            f"probability, hiding patches of the same shapes elsewhere {100 * why.drop_elsewhere:.0f}. The wider apart, "
-            "the more faithful."
+            f"probability, hiding patches of the same shapes elsewhere {100 * why.drop_elsewhere:.0f}. "
+            "The wider apart, the more faithful."
         )
 
 
