@@ -98,7 +98,7 @@ def main(data, models, count, split, chosen, write_card):
                     stand_in: {
                         "drop_marked": drops[stand_in],
                         "drop_random": pixels[stand_in],
-                        "drop_random_patches": patches[stand_in],
+                        "drop_elsewhere": patches[stand_in],
                     }
                     for stand_in in STAND_INS
                 }
@@ -106,10 +106,9 @@ def main(data, models, count, split, chosen, write_card):
                     "method": shipped,
                     "images": len(pictures),
                     "removed": f"replaced by {ON_CARD}",
-                    "drop_marked": drops[ON_CARD],
-                    "drop_elsewhere": patches[ON_CARD],
+                    **measured[ON_CARD],
                     "stand_ins": measured,
-                    "inserted": {"marked": inserted, "random_patches": by_chance},
+                    "inserted": {"marked": inserted, "elsewhere": by_chance},
                     "seconds": seconds,
                 }
                 save_card(classifier.path, card)

@@ -220,9 +220,9 @@ def _from_pickle(file: Path, data: bytes) -> Labelled:
 
 def _from_parquet(shards: list[Path]) -> Labelled:
     parts = [read_rows(file, file, ("fine_label", "label")) for file in shards]
-    images, labels = (np.concatenate([part[of] for part in parts]) for of in (0, 1))
-    stored = next((said[b"names"] for _, _, said in parts if said.get(b"names")), b"").decode("utf-8", "replace")
-    return images, labels, tuple(stored.split(",")) if stored else FINE_NAMES
+    images, labels, said = zip(*parts, strict=True)
+    stored = next((one[b"names"] for one in said if one.get(b"names")), b"").decode("utf-8", "replace")
+    return np.concatenate(images), np.concatenate(labels), tuple(stored.split(",")) if stored else FINE_NAMES
 
 
 def _from_folder(path: Path) -> Outliers:

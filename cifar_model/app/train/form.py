@@ -146,14 +146,9 @@ def _more_settings(start: Settings, of: str, name_field: str, suggested: str) ->
             **_keep("optimizer" + of),
         )  # fmt: skip
         st.slider(
-            "Share of the images",
-            1,
-            100,
-            _percent(start),
-            format="%d %%",
-            help=EXPLAIN["fraction"],
+            "Share of the images", 1, 100, _percent(start), format="%d %%", help=EXPLAIN["fraction"],
             **_keep("fraction"),
-        )
+        )  # fmt: skip
         _number("early_stopping", "Early stopping", start.early_stopping)
         _number("seed", "Seed", start.seed)
         st.text_input(
@@ -164,11 +159,9 @@ def _more_settings(start: Settings, of: str, name_field: str, suggested: str) ->
     st.toggle("Train on blends", start.mixup > 0, help=EXPLAIN["mixup"], **_keep("mixup"))
     if outliers_available():
         st.toggle(
-            "Also train on images of other things",
-            start.outliers != NONE,
-            help=EXPLAIN["outliers"],
+            "Also train on images of other things", start.outliers != NONE, help=EXPLAIN["outliers"],
             **_keep("outliers"),
-        )
+        )  # fmt: skip
 
 
 def _percent(start: Settings) -> int:
