@@ -47,6 +47,12 @@ def cut_off(page, wanted) -> list[str]:
     return missing
 
 
+def all_on_the_first_screen(page, wanted) -> None:
+    """Raise AssertionError where `cut_off` finds anything."""
+    missing = cut_off(page, wanted)
+    assert not missing
+
+
 def main(url: str) -> None:
     """Print what is cut off on the pages of a running app."""
     import shutil

@@ -1,6 +1,9 @@
 """What a test of the browser looks for, where a page may just be redrawing itself."""
 
 import re
+import time
+
+import numpy as np
 
 
 def see(locator, timeout: float = 30_000):
@@ -21,6 +24,55 @@ def see_number(locator, number: int, timeout: float = 30_000) -> None:
     from playwright.sync_api import expect
 
     expect(locator).to_have_count(int(number), timeout=timeout)
+
+
+def see_text(locator, text: str | list[str], timeout: float = 30_000) -> None:
+    """Wait until `locator` reads `text`, or its elements read these texts, one each."""
+    from playwright.sync_api import expect
+
+    expect(locator).to_have_text(text, use_inner_text=True, timeout=timeout)
+
+
+def see_pixels(canvas, expected: np.ndarray, timeout: float = 30_000) -> None:
+    """Wait until a canvas shows these pixels, (32, 32, 3), each to the last bit."""
+    read = "c => [...c.getContext('2d').getImageData(0, 0, 32, 32).data]"
+
+    def check():
+        seen = np.array(canvas.evaluate(read)).reshape(32, 32, 4)[..., :3]
+        np.testing.assert_array_equal(seen, expected)
+
+    until(canvas.page, check, timeout)
+
+
+def until(page, check, timeout: float = 30_000) -> None:
+    """Call `check` until it raises no AssertionError; after `timeout` ms its last one comes through."""
+    deadline = time.monotonic() + timeout / 1000
+    while True:
+        try:
+            return check()
+        except AssertionError:
+            if time.monotonic() > deadline:
+                raise
+        page.wait_for_timeout(100)
+
+
+def needs_no_sideways_scrolling(page) -> None:
+    """Wait until the page is no wider than its window."""
+    main = page.get_by_test_id("stMain")
+
+    def check():
+        assert main.evaluate("m => m.scrollWidth <= m.clientWidth")
+
+    until(page, check)
+
+
+def wait_for_silence(page, traffic: list) -> None:
+    """Wait until for a second nothing was added to `traffic`; leave that empty."""
+    while True:  # the test's time limit ends a wait in vain
+        traffic.clear()
+        page.wait_for_timeout(1000)
+        if not traffic:
+            return
 
 
 def focused(page) -> str:

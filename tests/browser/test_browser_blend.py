@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -14,14 +15,13 @@ from cifar_model.pictures.fit import load_image
 from cifar_model.pictures.mix import blend
 from cifar_model.storage import assets_dir
 from cifar_model.text import percent
-from tests.browser.looking import see, see_number
+from tests.browser.looking import see, see_number, see_pixels, see_text, until, wait_for_silence
 
 SAMPLES = assets_dir() / "samples"
 pytestmark = pytest.mark.skipif(
     not (assets_dir() / "models" / "lab-net").exists(), reason="no bundled model in this checkout"
 )
 
-READ_PIXELS = "c => [...c.getContext('2d').getImageData(0, 0, 32, 32).data]"
 LIVE = """root => ({
     text: root.querySelector('.recipe').textContent,
     values: [...root.querySelectorAll('.answer .value')].map(v => v.textContent),
@@ -51,37 +51,31 @@ def open_blend(page, server):
     return open_link
 
 
-def pixels_of(page):
-    return np.array(page.locator("canvas.mix").evaluate(READ_PIXELS)).reshape(32, 32, 4)[..., :3]
-
-
 def test_drag_is_live_without_any_message_to_the_server(page, server, sweep):
-    sent, received = [], []
+    messages = []
 
     def listen(socket):
-        socket.on("framesent", lambda frame: sent.append(frame))
-        socket.on("framereceived", lambda frame: received.append(frame))
+        socket.on("framesent", lambda frame: messages.append(frame))
+        socket.on("framereceived", lambda frame: messages.append(frame))
 
     page.on("websocket", listen)
     page.goto(f"{server.url}/blend?a=cat&b=dog&ratio=0&model=lab-net")
     see(page.get_by_role("button", name="Sweep (CSV)"), timeout=180_000)
     see(page.locator(".gap").first.filter(has_text=" in"))
-    page.wait_for_timeout(1000)
-    assert page.locator("output.recipe").inner_text() == "0 % cat + 100 % dog"
+    see_text(page.locator("output.recipe"), "0 % cat + 100 % dog")
     slider = page.locator("input.ratio")
     slider.scroll_into_view_if_needed()
     box = slider.bounding_box()
     y = box["y"] + box["height"] / 2
     page.mouse.move(box["x"] + 14, y)
     page.mouse.down()
-    page.wait_for_timeout(300)
-    sent.clear(), received.clear()
+    wait_for_silence(page, messages)
     seen = []
     root = page.locator(".root:has(canvas.mix)")
     for step in range(1, 41):
         page.mouse.move(box["x"] + 14 + (box["width"] - 28) * step / 40, y)
         seen.append(root.evaluate(LIVE))
-    assert not sent and not received  # the whole way, while picture, bars and marker moved:
+    assert not messages  # the whole way, while picture, bars and marker moved:
     page.mouse.up()
 
     a, b = load_image(SAMPLES / "cat.webp"), load_image(SAMPLES / "dog.webp")
@@ -101,22 +95,21 @@ def test_drag_is_live_without_any_message_to_the_server(page, server, sweep):
 
 def test_bars_of_the_opening_blend_are_the_command_lines(open_blend, sweep):
     page = open_blend()
-    assert page.locator("output.recipe").inner_text() == "40 % cat + 60 % dog"
-    assert page.locator(".answer .value").all_inner_texts() == [percent(p) for p in sweep[40]]
-    said = page.locator(".gap").inner_text()
-    assert said.startswith("40 % cat + 60 % dog in") and "softmax is not a mixture estimate" in said
+    see_text(page.locator("output.recipe"), "40 % cat + 60 % dog")
+    see_text(page.locator(".answer .value"), [percent(p) for p in sweep[40]])
+    see(page.locator(".gap", has_text=re.compile("^40 % cat \\+ 60 % dog in.*softmax is not a mixture estimate")))
 
 
 def test_link_restores_a_blend_and_keys_move_it(open_blend, wait_idle):
     page = open_blend("?a=deer&b=horse&ratio=60&mode=halves&model=lab-net")
-    assert page.locator("output.recipe").inner_text() == "60 % deer + 40 % horse"
+    see_text(page.locator("output.recipe"), "60 % deer + 40 % horse")
     a, b = load_image(SAMPLES / "deer.webp"), load_image(SAMPLES / "horse.webp")
-    np.testing.assert_array_equal(pixels_of(page), blend(a, b, 0.6, mode="halves"))
+    see_pixels(page.locator("canvas.mix"), blend(a, b, 0.6, mode="halves"))
     slider = page.locator("input.ratio")
     slider.focus()
     slider.press("ArrowRight")
     slider.press("ArrowRight")
-    assert page.locator("output.recipe").inner_text() == "62 % deer + 38 % horse"
+    see_text(page.locator("output.recipe"), "62 % deer + 38 % horse")
     assert "62 % deer, 38 % horse" in slider.get_attribute("aria-valuetext").replace(" + ", ", ")
     page.wait_for_url("**ratio=62**")
     wait_idle(page)
@@ -157,8 +150,7 @@ def test_own_picture_is_blended_and_not_in_the_link(open_blend, tmp_path):
     see(page.locator("output.recipe", has_text="40 % grey.png + 60 % dog"))
     see(page.get_by_text("but not your own pictures"))
     b = load_image(SAMPLES / "dog.webp")
-    page.wait_for_timeout(500)
-    np.testing.assert_array_equal(pixels_of(page), blend(np.full((32, 32, 3), 90, np.uint8), b, 0.4))
+    see_pixels(page.locator("canvas.mix"), blend(np.full((32, 32, 3), 90, np.uint8), b, 0.4))
     assert "a=" not in urlsplit(page.url).query.replace("&", " ").split()[0]
 
 
@@ -166,20 +158,18 @@ def test_two_models_stand_side_by_side(open_blend, second_model):
     page = open_blend(f"?a=cat&b=dog&ratio=40&model=lab-net,{second_model}")
     see_number(page.locator(".winner"), 2)
     see_number(page.locator(".curve svg"), 2)
-    for size in ({"width": 1280, "height": 720}, {"width": 390, "height": 844}):
-        page.set_viewport_size(size)
-        wide = page.locator(".root:has(canvas.mix)")
-        while wide.bounding_box()["width"] > size["width"]:
-            page.wait_for_timeout(50)
-        one, other = (page.locator(".winner").nth(number).bounding_box() for number in (0, 1))
+
+    def on_one_screen(what, size):
+        boxes = [page.locator(what).nth(number).bounding_box() for number in (0, 1)]
+        assert all(boxes)
+        one, other = boxes
         assert one["y"] == other["y"] and one["x"] + one["width"] <= other["x"]
-        assert other["y"] + other["height"] < size["height"], "both answers are on the first screen"
-        assert other["x"] + other["width"] <= size["width"]
-    page.set_viewport_size({"width": 1280, "height": 720})
-    while wide.bounding_box()["width"] < 900:
-        page.wait_for_timeout(50)
-    charts = [page.locator(".curve svg").nth(number).bounding_box() for number in (0, 1)]
-    assert charts[0]["y"] == charts[1]["y"] and charts[1]["y"] + charts[1]["height"] < 720
+        assert other["y"] + other["height"] < size["height"] and other["x"] + other["width"] <= size["width"]
+
+    for size in ({"width": 390, "height": 844}, {"width": 1280, "height": 720}):
+        page.set_viewport_size(size)
+        until(page, lambda size=size: on_one_screen(".winner", size))
+    until(page, lambda: on_one_screen(".curve svg", size))
 
 
 def test_the_network_that_learned_from_blends_stands_beside_the_first(open_blend, sweep, command_line):
@@ -187,13 +177,13 @@ def test_the_network_that_learned_from_blends_stands_beside_the_first(open_blend
     see_number(page.locator(".winner"), 2)
     said = json.loads(command_line("blend", "cat", "dog", "--ratio", "0.4", "--json", "--model", "mix-net"))
     other = [percent(said["probabilities"][name]) for name in CLASS_NAMES]
-    assert page.locator(".answer .value").all_inner_texts() == [percent(p) for p in sweep[40]] + other
+    see_text(page.locator(".answer .value"), [percent(p) for p in sweep[40]] + other)
     see(page.get_by_text("mix-net was trained on blends of two images"))
-    assert "trained on blends, it aims at the shares" in page.locator(".gap").nth(1).inner_text()
+    see(page.locator(".gap").nth(1).filter(has_text="trained on blends, it aims at the shares"))
     page.wait_for_url("**model=lab-net%2Cmix-net**")
 
 
 def test_hostile_link_opens_the_default_and_says_what_was_left_out(open_blend):
     page = open_blend("?a=<script>alert(1)</script>&b=../../etc&ratio=1e9&mode=rm&model=" + "x" * 500)
     see(page.get_by_text("Part of the link made no sense here and was left out: a, b, ratio, mode."))
-    assert page.locator("output.recipe").inner_text() == "40 % cat + 60 % dog"
+    see_text(page.locator("output.recipe"), "40 % cat + 60 % dog")

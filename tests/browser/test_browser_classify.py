@@ -5,7 +5,6 @@ import io
 import json
 import re
 
-import numpy as np
 import psutil
 import pytest
 from PIL import Image
@@ -15,7 +14,7 @@ from cifar_model.pictures.decode import decode_image
 from cifar_model.pictures.fit import fit_image
 from cifar_model.storage import assets_dir
 from cifar_model.text import percent
-from tests.browser.looking import see, see_number
+from tests.browser.looking import needs_no_sideways_scrolling, see, see_number, see_pixels, see_text
 
 SAMPLES = assets_dir() / "samples"
 BROKEN = b"\xff\xd8\xff\xe0 no picture after all"
@@ -103,8 +102,10 @@ def test_folder_of_thirty_with_a_broken_file(opened, drop_files, folder, answers
     unsure = min(v[1] for k, v in answers.items() if k.endswith(".jpg"))
     see(gallery.locator("button").first.get_by_text(percent(unsure)))
     see_number(gallery.locator("button.tile"), 24)
-    gallery.locator("button.tile").nth(3).click()
-    name = gallery.locator("button[aria-pressed=true] .note").inner_text()
+    tile = gallery.locator("button.tile").nth(3)
+    name = tile.locator(".note").inner_text()
+    tile.click()
+    see(gallery.locator("button[aria-pressed=true] .note", has_text=name))
     see(opened.get_by_text(f"What arrived: {name}"))
 
 
@@ -114,28 +115,18 @@ def test_square_moves_and_the_network_sees_its_exact_pixels(opened, drop_files, 
     wait_idle(opened)  # until then the picture before it is still there, below
     picture = decode_image(folder / "picture-09.jpg")
     canvas = opened.get_by_label("What the network sees: 32 × 32 pixels")
-    read = "c => [...c.getContext('2d').getImageData(0, 0, 32, 32).data]"
-
-    def wait_for_pixels(expected):
-        for _ in range(200):
-            seen = np.array(canvas.evaluate(read)).reshape(32, 32, 4)[..., :3]
-            if (seen == expected).all():
-                return
-            opened.wait_for_timeout(100)
-        np.testing.assert_array_equal(seen, expected)
-
-    wait_for_pixels(fit_image(picture))
+    see_pixels(canvas, fit_image(picture))
     slider = opened.get_by_label("Move the square")
     slider.focus()
     slider.press("End")
-    wait_for_pixels(fit_image(picture, position=(1, 1)))
+    see_pixels(canvas, fit_image(picture, position=(1, 1)))
     box = opened.locator(".stage").bounding_box()
     y = box["y"] + box["height"] / 2
     opened.mouse.move(box["x"] + box["width"] - 10, y)
     opened.mouse.down()
     opened.mouse.move(box["x"] - 200, y, steps=5)
     opened.mouse.up()
-    wait_for_pixels(fit_image(picture, position=(0, 0)))
+    see_pixels(canvas, fit_image(picture, position=(0, 0)))
 
 
 def test_two_models_answer_side_by_side(page, server, second_model, answers):
@@ -144,7 +135,7 @@ def test_two_models_answer_side_by_side(page, server, second_model, answers):
     page.get_by_role("combobox", name="Compare with").click()
     page.get_by_role("option", name=second_model).click()
     page.locator("h3").nth(1).wait_for(timeout=60_000)
-    assert page.locator("h3").first.inner_text() == heading(*answers["dog.webp"])
+    see_text(page.locator("h3").first, heading(*answers["dog.webp"]))
     see_number(page.get_by_label(re.compile("Probabilities by")), 2)
 
 
@@ -191,9 +182,8 @@ def test_phone_width_needs_no_sideways_scrolling(new_page, server, wait_idle, pa
     page.goto(f"{server.url}/{page_name}")
     page.wait_for_selector("h1", timeout=60_000)
     wait_idle(page)
-    main = page.get_by_test_id("stMain")
-    assert main.evaluate("m => m.scrollWidth <= m.clientWidth")
-    background = main.evaluate("m => getComputedStyle(document.querySelector('.stApp')).backgroundColor")
+    needs_no_sideways_scrolling(page)
+    background = page.locator(".stApp").evaluate("app => getComputedStyle(app).backgroundColor")
     assert (background == "rgb(255, 255, 255)") == (scheme == "light")
 
 
@@ -201,9 +191,9 @@ def test_json_of_the_command_line_is_what_the_page_shows(opened, command_line):
     (said,) = json.loads(command_line("classify", "--json", SAMPLES / "dog.webp"))["answers"]
     see(opened.locator("h3", has_text=heading(said["class"], said["probability"])))
     bars = opened.get_by_label(re.compile("Probabilities by")).locator("li")
-    see_number(bars, 10)
-    shown = [bar.split("\n") for bar in bars.all_inner_texts()]
-    assert shown == [[name, percent(said["probabilities"][name])] for name in CLASS_NAMES]
+    see_text(bars.locator(".value"), [percent(said["probabilities"][name]) for name in CLASS_NAMES])
+    for bar, name in zip(bars.all(), CLASS_NAMES, strict=True):
+        see(bar.get_by_text(name, exact=True))
 
 
 def test_own_pictures_survive_samples_pages_and_other_ways_in(opened, drop_files, wait_idle, folder, answers):

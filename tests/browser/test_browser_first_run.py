@@ -119,7 +119,9 @@ def test_the_distilled_pictures_are_shown_a_class_at_a_time(page, server, wait_i
     page.get_by_test_id("stButtonGroup").get_by_text("frog", exact=True).click()
     see(page.get_by_alt_text("Distilled image 1: frog"))
     picture = page.get_by_alt_text("Distilled image 1: frog")
-    assert picture.evaluate("i => [i.naturalWidth % 32, i.naturalWidth > i.clientWidth]") == [0, True]
+    assert picture.evaluate("async i => [await i.decode(), i.naturalWidth % 32, i.naturalWidth > i.clientWidth]") == [
+        None, 0, True,
+    ]  # fmt: skip
 
 
 def test_a_download_that_reaches_nobody_says_so(page, server):

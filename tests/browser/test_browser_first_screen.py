@@ -5,8 +5,8 @@ import re
 import pytest
 
 from cifar_model.storage import assets_dir
-from tests.browser.first_screens import MUST_SEE, READY, SIZES, cut_off
-from tests.browser.looking import focused, see, tab_to
+from tests.browser.first_screens import MUST_SEE, READY, SIZES, all_on_the_first_screen
+from tests.browser.looking import focused, needs_no_sideways_scrolling, see, tab_to, until
 
 PATIENCE = 180_000  # ms, for a machine that does other things too
 PAGES = tuple(READY)
@@ -33,13 +33,8 @@ def visit(new_page, server, wait_idle):
 @pytest.mark.parametrize(("name", "size"), MUST_SEE)
 def test_what_matters_stands_on_the_first_screen(visit, name, size):
     page = visit(name, viewport=SIZES[size])
-    for _ in range(50):  # fonts and pictures settle
-        missing = cut_off(page, MUST_SEE[name, size])
-        if not missing:
-            break
-        page.wait_for_timeout(100)
-    assert not missing
-    assert page.get_by_test_id("stMain").evaluate("m => m.scrollWidth <= m.clientWidth")
+    until(page, lambda: all_on_the_first_screen(page, MUST_SEE[name, size]))  # fonts and pictures settle
+    needs_no_sideways_scrolling(page)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -20,6 +20,7 @@ from cifar_model.storage import assets_dir
 from cifar_model.trust.answer_sets import LEVELS, answer_sets, describe_set
 from cifar_model.trust.calibration import calibrate
 from cifar_model.trust.scope import scope_score
+from tests.browser.looking import see_pixels, until, wait_for_silence
 
 MODEL = assets_dir() / "models" / "lab-net"
 SAMPLES = assets_dir() / "samples"
@@ -222,9 +223,7 @@ def test_camera_shows_what_the_server_would_say_and_sends_nothing(camera_page, s
     page.get_by_role("button", name="Start the camera").click()
     wait_for(page, lambda shown: shown["source"] == "the camera", "the camera's first answer")
     page.get_by_role("button", name="Mirror").click()  # a front camera's picture is mirrored
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
-    page.wait_for_timeout(1000)
-    traffic.clear()
+    wait_for_silence(page, traffic)
     page.on("request", lambda request: traffic.append(request.url))
     seen = {}
     for _ in range(900):
@@ -325,11 +324,11 @@ def test_freeze_blend_and_fool(camera_page, server):
     # The picture stands still: below each slider grows a strip of the classes that it would give.
     done = "canvas => canvas.getContext('2d').getImageData(0, 0, 33, 1).data[131] === 255"
     strip = page.locator("label:has(input[data-setting=patch]) canvas.tips")
-    for _ in range(600):
-        if strip.evaluate(done):
-            break
-        page.wait_for_timeout(100)
-    assert strip.evaluate(done)
+
+    def grown():
+        assert strip.evaluate(done)
+
+    until(page, grown, 60_000)
     page.get_by_role("button", name="Freeze").click()
     page.locator(".rate", has_text="a second").wait_for()
 
@@ -360,12 +359,7 @@ def test_take_along_to_classify_and_blend(camera_page, server):
     page.locator("output.recipe", has_text=re.compile(r"40 % cat \+ 60 % live-\d{6}\.png")).wait_for(timeout=LONG)
     cat = load_image(SAMPLES / "cat.webp")
     expected = blend(cat, shown["pixels"].astype(np.uint8), 0.4)  # of what the network saw, to the pixel
-    for _ in range(100):
-        drawn = page.locator("canvas.mix").evaluate("c => [...c.getContext('2d').getImageData(0, 0, 32, 32).data]")
-        if (np.reshape(drawn, (32, 32, 4))[..., :3] == expected).all():
-            break
-        page.wait_for_timeout(100)
-    np.testing.assert_array_equal(np.reshape(drawn, (32, 32, 4))[..., :3], expected)
+    see_pixels(page.locator("canvas.mix"), expected)
 
 
 def test_a_video_file_and_the_screen(camera_page, server, tmp_path):

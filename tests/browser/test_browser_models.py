@@ -17,7 +17,7 @@ from cifar_model.models.folder import find_model
 from cifar_model.models.layout import MODEL_FILE
 from cifar_model.pictures.fit import load_image
 from cifar_model.storage import assets_dir
-from tests.browser.looking import see, see_number
+from tests.browser.looking import needs_no_sideways_scrolling, see, see_number
 
 MODEL = "made-up"
 PATIENCE = 180_000  # ms, for a machine that does other things too
@@ -79,13 +79,16 @@ def test_a_click_on_a_cell_shows_its_pictures(opened, answers):
     pictures = opened.get_by_role("group", name=f"Images: {what}").locator("img")
     pictures.first.wait_for(timeout=60_000)  # the pictures are decoded the first time
     see_number(pictures, ((answers.labels == truth) & (said == answer)).sum())
-    looks = "i => [getComputedStyle(i).imageRendering, i.naturalWidth, i.getBoundingClientRect().width > 60]"
+    looks = """async i => {
+        await i.decode();
+        return [getComputedStyle(i).imageRendering, i.naturalWidth, i.getBoundingClientRect().width > 60];
+    }"""
     assert pictures.first.evaluate(looks) == ["pixelated", 32, True]
     opened.wait_for_url(f"**/models?model={MODEL}&show=confusion&cell={CLASS_NAMES[truth]}-{CLASS_NAMES[answer]}")
 
     opened.reload()
     see(opened.get_by_role("heading", name=what))
-    assert cell(opened, truth, answer).get_attribute("aria-pressed") == "true"
+    see(cell(opened, truth, answer).and_(opened.locator("[aria-pressed=true]")))
 
 
 def test_the_matrix_is_walked_with_the_arrow_keys(opened):
@@ -161,7 +164,7 @@ def test_phone_width_needs_no_sideways_scrolling(new_page, server, wait_idle, sc
     page.goto(f"{server.url}/models?model={MODEL}")
     see(cell(page, 0, 0), timeout=60_000)
     wait_idle(page, 120_000)
-    assert page.get_by_test_id("stMain").evaluate("m => m.scrollWidth <= m.clientWidth")
+    needs_no_sideways_scrolling(page)
     matrix = page.get_by_role("table", name=re.compile("^Confusion matrix"))
     assert matrix.evaluate("t => t.scrollWidth <= t.parentElement.clientWidth")
     see_number(matrix.get_by_role("button"), 100)

@@ -14,8 +14,8 @@ from cifar_model.pictures.fit import load_image
 from cifar_model.runs.read import read_progress
 from cifar_model.storage import assets_dir
 from cifar_model.text import percent
-from tests.browser.first_screens import READY, TRAINING, cut_off
-from tests.browser.looking import see, see_number, tab_to
+from tests.browser.first_screens import READY, TRAINING, all_on_the_first_screen
+from tests.browser.looking import see, see_number, see_text, tab_to, until
 
 PATIENCE = 400_000  # ms, for a machine that does other things too
 
@@ -127,7 +127,7 @@ def test_two_epochs_stream_survive_a_reload_and_answer(visit, server, wait_idle)
     bars = see(page.get_by_label(re.compile("^Probabilities by two-epochs")), timeout=PATIENCE)
     dog = load_image(assets_dir() / "samples" / "dog.webp")
     answer = Classifier(server.runs / "two-epochs").predict(dog[None])[0]
-    assert bars.locator(".value").all_inner_texts() == [percent(probability) for probability in answer]
+    see_text(bars.locator(".value"), [percent(probability) for probability in answer])
 
 
 def test_a_training_by_keyboard_alone_and_on_one_screen(new_page, server, wait_idle):
@@ -150,12 +150,7 @@ def test_a_training_by_keyboard_alone_and_on_one_screen(new_page, server, wait_i
     (inbox / "1-pause.json").write_text('{"action": "pause"}')  # after the first step, to leave time to look
     see(badge(page, "paused"), timeout=PATIENCE)
     wait_idle(page)
-    for _ in range(50):  # charts draw themselves
-        missing = cut_off(page, TRAINING)
-        if not missing:
-            break
-        page.wait_for_timeout(100)
-    assert not missing
+    until(page, lambda: all_on_the_first_screen(page, TRAINING))  # charts draw themselves
     tab_to(page, r"^(\w+\s+)?Resume$")
     page.keyboard.press("Enter")
     see(badge(page, "finished"), timeout=PATIENCE)

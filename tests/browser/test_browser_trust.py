@@ -10,7 +10,7 @@ from cifar_model.classes import CLASS_NAMES
 from cifar_model.models.layout import CARD_FILE
 from cifar_model.storage import assets_dir
 from cifar_model.trust.answer_sets import answer_sets, describe_set
-from tests.browser.looking import see, see_number
+from tests.browser.looking import see, see_number, wait_for_silence
 
 LAB_NET = assets_dir() / "models" / "lab-net"
 SETS = {
@@ -41,15 +41,16 @@ def open_blend(page, server):
     return open_link
 
 
-def test_set_follows_the_slider_without_a_message(open_blend, with_sets, command_line):
-    page = open_blend(f"?a=deer&b=ship&ratio=0&model={with_sets}")
+def test_set_follows_the_slider_without_a_message(page, open_blend, with_sets, command_line):
+    sent = []
+    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
+    open_blend(f"?a=deer&b=ship&ratio=0&model={with_sets}")
     said = json.loads(command_line("blend", "deer", "ship", "--sweep", "--json", "--model", with_sets))
     sweep = np.array([[row["probabilities"][name] for name in CLASS_NAMES] for row in said["sweep"]])
     sets = answer_sets(sweep, SETS, 95)
     assert len({tuple(row) for row in sets}) > 2
     page.locator(".curve .member").nth(2).wait_for(state="attached")
-    sent = []
-    page.on("websocket", lambda socket: socket.on("framesent", sent.append))
+    wait_for_silence(page, sent)
     slider = page.locator("input.ratio")
     for ratio in range(0, 101, 4):
         slider.evaluate("(s, ratio) => { s.value = ratio; s.dispatchEvent(new Event('input')); }", ratio)
@@ -57,6 +58,9 @@ def test_set_follows_the_slider_without_a_message(open_blend, with_sets, command
         expected = describe_set(sets[ratio], 95) if sets[ratio].sum() <= 4 else f"{sets[ratio].sum()} of the ten"
         assert shown.startswith(f"Set: {expected}")
     assert not sent
+    slider.press("ArrowLeft")
+    page.wait_for_url("**ratio=99**")
+    assert sent  # the ear is open: only where the slider comes to rest is told
 
 
 def test_level_is_a_choice(open_blend, with_sets):
