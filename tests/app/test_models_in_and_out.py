@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import zipfile
 from types import SimpleNamespace
 
@@ -48,6 +49,18 @@ def give(at, name, content):
 def press(at, label):
     next(button for button in at.button if button.label == label).click()
     return at.run()
+
+
+def test_a_model_that_comes_into_the_folder_is_listed_at_once(page, random_model):
+    def listed():
+        return "from-elsewhere" in {model.name for model in all_models()}
+
+    assert not listed()
+    (runs_dir() / ".coming").mkdir(parents=True)
+    shutil.copy(random_model / "model.keras", runs_dir() / ".coming")
+    assert not listed()
+    (runs_dir() / ".coming").rename(runs_dir() / "from-elsewhere")
+    assert listed()
 
 
 def test_an_upload_becomes_a_model_and_is_chosen(page, random_model, monkeypatch):

@@ -113,8 +113,8 @@ def server(tmp_path_factory):
 def second_model(server):
     """Another model for the server: a copy of seed-cnn among the runs; returns its name."""
     name = "second-model"
-    shutil.copytree(ROOT / "assets" / "models" / "seed-cnn", server.runs / name)
-    time.sleep(2.5)  # a list of models that a page has just shown is kept for two seconds
+    shutil.copytree(ROOT / "assets" / "models" / "seed-cnn", server.runs / f".{name}")
+    os.rename(server.runs / f".{name}", server.runs / name)  # whole from the first moment on
     return name
 
 

@@ -1,6 +1,7 @@
 """What only a browser shows of sets, explanations, predict first and ambiguous pairs."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -23,10 +24,11 @@ pytestmark = pytest.mark.skipif(not LAB_NET.exists(), reason="no bundled model i
 @pytest.fixture(scope="module")
 def with_sets(server):
     """lab-net with sets of these thresholds, as another model; returns its name."""
-    folder = server.runs / "with-sets"
+    folder = server.runs / ".with-sets"
     shutil.copytree(LAB_NET, folder)
     card = json.loads((folder / CARD_FILE).read_text("utf-8"))
     (folder / CARD_FILE).write_text(json.dumps(card | {"name": "with-sets", "sets": SETS}), "utf-8")
+    os.rename(folder, server.runs / "with-sets")  # whole from the first moment on
     return "with-sets"
 
 

@@ -100,7 +100,6 @@ def _finish(name: str, job: Future) -> None:
     accuracy = card.get("scores", {}).get("test_accuracy")
     if accuracy is not None:
         notes.append(f"Test accuracy: {share(accuracy)}.")
-    resources.models.clear()
     st.session_state[BROUGHT] = name, notes
     st.query_params[LINK] = name  # as a link does it
     st.rerun()

@@ -74,9 +74,13 @@ def _visitor() -> str | None:
     return None if context is None else context.session_id
 
 
-@st.cache_resource(ttl=2, show_spinner=False)
 def models() -> list[ModelInfo]:
-    """All models that can be asked, the default one first; looked up at most every two seconds."""
+    """All models that can be asked, the default one first: one look for all visitors, two seconds old at most."""
+    return _models(*_runs_folder())
+
+
+@st.cache_resource(ttl=2, max_entries=4, show_spinner=False)
+def _models(folder: Path, changed: int) -> list[ModelInfo]:
     return list_models()
 
 
@@ -97,17 +101,21 @@ def _epochs(path: Path, changed: int, _model: ModelInfo) -> list[ModelInfo]:
 
 def runs() -> list[RunInfo]:
     """All runs, newest first: one look for all visitors, a moment old at most."""
-    folder = runs_dir()
-    try:
-        changed = folder.stat().st_mtime_ns  # a run that was begun, renamed or deleted is seen at once
-    except OSError:
-        changed = 0
-    return _runs(folder, changed)
+    return _runs(*_runs_folder())
 
 
 @st.cache_resource(ttl=LOOK_SECONDS, max_entries=4, show_spinner=False)
 def _runs(folder: Path, changed: int) -> list[RunInfo]:
     return list_runs()
+
+
+def _runs_folder() -> tuple[Path, int]:
+    """Where runs lie, and when one was last begun, brought in, renamed or deleted: that is seen at once."""
+    folder = runs_dir()
+    try:
+        return folder, folder.stat().st_mtime_ns
+    except OSError:
+        return folder, 0
 
 
 def curve(run: RunInfo) -> Curve:
@@ -121,8 +129,9 @@ def _curve(path: Path, created: float) -> Curve:
 
 
 def look_again() -> None:
-    """Forget what `runs` saw: something was asked of one of them."""
+    """Forget what `runs` and `models` saw: something was asked of one of them."""
     _runs.clear()
+    _models.clear()
 
 
 def sample_path(name: str) -> Path:

@@ -29,7 +29,7 @@ def show_results(run: RunInfo) -> None:
             ("blend", "Use on Blend", ":material/gradient:"),
         ):
             if st.button(label, icon=icon, disabled=not run.has_model, key=f"train_use_{page}"):
-                resources.models.clear()  # it lists what is there, at most every two seconds
+                resources.look_again()  # the network may have been written this second
                 use_model(chosen)
                 st.switch_page(f"pages/{page}.py")
         st.space("stretch")

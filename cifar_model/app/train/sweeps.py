@@ -46,7 +46,7 @@ def _show_sweep(name: str, was_live: bool) -> None:
             "Use the best on Classify", icon=":material/image_search:", disabled=best is None or not best.has_model,
             key="train_sweep_use",
         ):  # fmt: skip
-            resources.models.clear()  # it lists what is there, at most every two seconds
+            resources.look_again()  # the network may have been written this second
             use_model(best.name)
             st.switch_page("pages/classify.py")
     _table(sweep)
