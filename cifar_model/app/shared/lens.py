@@ -12,7 +12,7 @@ from cifar_model.classes import CLASS_COLORS, CLASS_NAMES
 from cifar_model.pictures.encode import encode_png
 
 SOFTMAX = (
-    "Each bar is a probability, from the network's softmax: ten numbers that add up to 100 %, "
+    "Each bar is a probability, from the network's softmax: ten numbers that add up to 100\N{NO-BREAK SPACE}%, "
     "shared among these ten classes whatever the image shows."
 )
 CLASSES = [[name, CLASS_COLORS[name]] for name in CLASS_NAMES]
