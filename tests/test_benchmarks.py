@@ -101,7 +101,7 @@ def test_users_of_the_app_are_timed():
 
 @pytest.mark.training
 def test_visitors_for_a_long_time_are_watched():
-    result = json.loads(run("soak", "--json", "--users", 3, "--minutes", 0.4, "--no-training"))
+    result = json.loads(run("soak", "--json", "--users", 3, "--minutes", 0.2, "--no-training"))
     row, said = result["rows"][-1], " ".join(result["notes"])
     assert row["app MB"] > 50 and row["done"] >= 3 and row["lost"] == 0, said
     assert "Answered: " in said and "folders of visits left: " in said
