@@ -15,6 +15,7 @@ from cifar_model.pictures.fit import load_image
 from cifar_model.pictures.mix import blend
 from cifar_model.storage import assets_dir
 from cifar_model.text import percent
+from tests.browser.first_screens import SIZES
 from tests.browser.looking import see, see_number, see_pixels, see_text, until, wait_for_silence
 
 SAMPLES = assets_dir() / "samples"
@@ -166,10 +167,10 @@ def test_two_models_stand_side_by_side(open_blend, second_model):
         assert one["y"] == other["y"] and one["x"] + one["width"] <= other["x"]
         assert other["y"] + other["height"] < size["height"] and other["x"] + other["width"] <= size["width"]
 
-    for size in ({"width": 390, "height": 844}, {"width": 1280, "height": 720}):
+    laptop, phone = SIZES["laptop"], SIZES["phone"]
+    for what, size in ((".winner", laptop), (".winner", phone), (".curve svg", laptop)):  # a phone's curves are stacked
         page.set_viewport_size(size)
-        until(page, lambda size=size: on_one_screen(".winner", size))
-    until(page, lambda: on_one_screen(".curve svg", size))
+        until(page, lambda what=what, size=size: on_one_screen(what, size))
 
 
 def test_the_network_that_learned_from_blends_stands_beside_the_first(open_blend, sweep, command_line):
